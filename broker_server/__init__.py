@@ -1,0 +1,1 @@
+"""The server beside the MQTT broker: cohorts, rounds, aggregation, versions."""

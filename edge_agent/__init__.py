@@ -1,0 +1,1 @@
+"""The agent on a device: takes part in rounds with local examples."""

@@ -1,0 +1,1 @@
+"""Trainers: one module for each runtime, imported only when chosen."""

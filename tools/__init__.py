@@ -1,0 +1,1 @@
+"""Tools for people at a workbench: the command line, the demo, benchmarks."""

@@ -1,0 +1,1 @@
+"""The protocol devices and server share: messages, frames, topics, codecs, MQTT."""
