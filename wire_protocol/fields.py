@@ -1,0 +1,102 @@
+"""Reading typed fields from a JSON header: each is what it must be, or ``DecodeError``.
+
+A field that is not read is ignored, so that a later version may add some.
+This module is pure.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+from wire_protocol.errors import DecodeError
+
+MAX_TEXT = 256
+_Item = TypeVar("_Item", str, dict[str, object])
+
+
+class Fields:
+    """A header's fields, read by name and type."""
+
+    __slots__ = ("_fields", "_owner")
+
+    def __init__(self, fields: Mapping[str, object], *, owner: str) -> None:
+        self._fields = fields
+        self._owner = owner
+
+    def text(self, name: str, *, longest: int = MAX_TEXT) -> str:
+        """Read a string of at most ``longest`` characters."""
+        value = self._value(name)
+        if not isinstance(value, str) or len(value) > longest:
+            raise self._unexpected(name, f"a text of up to {longest} characters")
+        return value
+
+    def digest(self, name: str, *, digits: int = 64) -> str:
+        """Read ``digits`` lower-case hex digits."""
+        value = self.text(name)
+        if len(value) != digits or not set(value) <= set("0123456789abcdef"):
+            raise self._unexpected(name, f"{digits} hex digits")
+        return value
+
+    def whole(self, name: str, *, least: int = 0, most: int = 2**53) -> int:
+        """Read an integer between ``least`` and ``most``, both included."""
+        value = self._value(name)
+        # bool is an int to Python, never on the wire
+        if type(value) is not int or not least <= value <= most:
+            raise self._unexpected(name, f"a whole number in [{least}, {most}]")
+        return value
+
+    def real(self, name: str, *, least: float = -1e30, most: float = 1e30) -> float:
+        """Read a finite number between ``least`` and ``most``."""
+        value = self._value(name)
+        if type(value) not in (int, float):
+            raise self._unexpected(name, "a number")
+        try:
+            number = float(cast("float", value))
+        except OverflowError:
+            raise self._unexpected(name, "a number") from None
+        if not (math.isfinite(number) and least <= number <= most):
+            raise self._unexpected(name, f"a number in [{least}, {most}]")
+        return number
+
+    def flag(self, name: str) -> bool:
+        """Read true or false."""
+        value = self._value(name)
+        if type(value) is not bool:
+            raise self._unexpected(name, "true or false")
+        return value
+
+    def texts(self, name: str, *, most: int) -> tuple[str, ...]:
+        """Read a list of at most ``most`` strings."""
+        return tuple(self._items(name, str, most=most))
+
+    def group(self, name: str) -> "Fields":
+        """Read a nested object."""
+        value = self._value(name)
+        if not isinstance(value, dict):
+            raise self._unexpected(name, "an object")
+        return Fields(value, owner=f"{self._owner}.{name}")
+
+    def groups(self, name: str, *, most: int) -> tuple["Fields", ...]:
+        """Read a list of at most ``most`` nested objects."""
+        items = self._items(name, dict, most=most)
+        return tuple(Fields(item, owner=f"{self._owner}.{name}") for item in items)
+
+    def _items(self, name: str, kind: type[_Item], *, most: int) -> list[_Item]:
+        value = self._value(name)
+        if not isinstance(value, list) or len(value) > most:
+            raise self._unexpected(name, f"a list of up to {most}")
+        for item in value:
+            if not isinstance(item, kind):
+                raise self._unexpected(name, f"a list of {kind.__name__}")
+            if isinstance(item, str) and len(item) > MAX_TEXT:
+                raise self._unexpected(name, f"texts of up to {MAX_TEXT} characters")
+        return cast("list[_Item]", value)
+
+    def _value(self, name: str) -> object:
+        if name not in self._fields:
+            raise DecodeError(f"{self._owner}: {name} is missing")
+        return self._fields[name]
+
+    def _unexpected(self, name: str, expected: str) -> DecodeError:
+        came = self._fields[name]
+        return DecodeError(f"{self._owner}: {name} is {expected}, not {came!r:.60}")
