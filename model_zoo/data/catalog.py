@@ -1,0 +1,80 @@
+"""The data sets by name, each with the model that suits it.
+
+>>> load("digits", seed=0, environ={}).example_shape
+(64,)
+>>> SETS["sp-sw-har"].default_model
+'har-cnn1d'
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from model_zoo.data import digits, mnist_by_writer, sp_sw_har
+from model_zoo.data.dataset import Dataset
+from model_zoo.data.origin import load_origin
+from model_zoo.data.partition import seeded
+from wire_protocol.errors import ConfigError
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One data set: its default model (none: the user names one) and its loader."""
+
+    summary: str
+    default_model: str | None
+    load: Callable[[int, Environ], Dataset]
+
+
+SETS: Final[Mapping[str, Entry]] = {
+    "digits": Entry(
+        "1,797 images of 8 x 8, ships with scikit-learn",
+        "digits-mlp",
+        lambda seed, _: digits.read(seeded(seed)),
+    ),
+    "sp-sw-har": Entry(
+        "8,355 inertial windows, a client is one of 23 people",
+        "har-cnn1d",
+        lambda _, environ: sp_sw_har.assemble(load_origin(sp_sw_har.ORIGIN, environ)),
+    ),
+    "sp-sw-har-by-place": Entry(
+        "the same, a client is one of 46 phones and watches",
+        "har-cnn1d",
+        lambda _, environ: sp_sw_har.assemble(
+            load_origin(sp_sw_har.ORIGIN, environ), by_place=True
+        ),
+    ),
+    "mnist-by-writer": Entry(
+        "70,000 images of 28 x 28, a client is one of 539 writers",
+        None,
+        lambda _, environ: mnist_by_writer.assemble(
+            load_origin(mnist_by_writer.ORIGIN, environ)
+        ),
+    ),
+}
+
+
+def load(name: str, *, seed: int, environ: Environ) -> Dataset:
+    """Load the data set called ``name``.
+
+    Args:
+        name: A key of ``SETS``.
+        seed: Decides the hold-out of a set that has no published one.
+        environ: The process environment, read by the caller.
+
+    Raises:
+        ConfigError: The name is unknown, or the set cannot be had.
+    """
+    return entry(name).load(seed, environ)
+
+
+def entry(name: str) -> Entry:
+    """Return the entry called ``name``, or raise naming the nearest one."""
+    if name in SETS:
+        return SETS[name]
+    near = difflib.get_close_matches(name, SETS, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SETS)}"
+    raise ConfigError(f"there is no data set {name!r}", remedy=remedy)

@@ -1,0 +1,124 @@
+"""A data set made into a federation: one shard a device, and one set that judges.
+
+>>> from model_zoo.data.catalog import load
+>>> federation = federate(load("digits", seed=0, environ={}), devices=6, seed=0)
+>>> len(federation.shards), federation.shards[0].name
+(6, 'device-01')
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from model_zoo.data.dataset import Dataset, Examples, Labels
+from model_zoo.data.partition import Indices, by_client, dirichlet, iid, seeded
+from wire_protocol.errors import ConfigError
+
+DEFAULT_DEVICES: Final = 6
+DEFAULT_ALPHA: Final = 0.3
+
+_PARTITION_STREAM: Final = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """What one device holds. Its own hold-out is cut by the device, not here."""
+
+    name: str
+    x: Examples
+    y: Labels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Federation:
+    """Shards to train on, and the central test set no device holds anything of."""
+
+    shards: tuple[Shard, ...]
+    test_x: Examples
+    test_y: Labels
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.shards or not len(self.test_y):
+            raise ConfigError(
+                "a federation has at least one shard and one test example"
+            )
+
+
+def federate(
+    dataset: Dataset,
+    *,
+    seed: int,
+    devices: int | None = None,
+    alpha: float | None = None,
+    unseen: bool = False,
+) -> Federation:
+    """Split ``dataset`` into shards and a test set.
+
+    With ``alpha``, or when the set has no natural clients, the training examples of all
+    are mixed and spread by label skew (``math.inf``: evenly). Otherwise every natural
+    client has a device of its own, or ``devices`` share them.
+
+    Args:
+        dataset: Examples with their masks.
+        seed: Decides the label-skewed partition.
+        devices: How many; by default one a natural client, or 6.
+        alpha: Dirichlet concentration; by default 0.3 where there are no clients.
+        unseen: Judge on people who never train, instead of on the hold-out.
+
+    Raises:
+        ConfigError: The set has no such test set, or cannot be split like this.
+    """
+    judging = dataset.unseen if unseen else dataset.held_out
+    if not judging.any() or judging.all():
+        kind = "unseen people" if unseen else "a hold-out"
+        raise ConfigError(
+            f"{dataset.name} has no {kind} to judge with",
+            remedy="leave --unseen out" if unseen else "judge with --unseen",
+        )
+    train = np.flatnonzero(~judging)
+    if dataset.clients and alpha is None:
+        parts = by_client(dataset.client[train], devices)
+        names = _names(dataset, [train[part] for part in parts])
+    else:
+        parts = _mixed(
+            dataset.y[train],
+            DEFAULT_DEVICES if devices is None else devices,
+            alpha=DEFAULT_ALPHA if alpha is None else alpha,
+            seed=seed,
+        )
+        names = _numbered(len(parts))
+    shards = tuple(
+        Shard(name, dataset.x[train[part]], dataset.y[train[part]])
+        for name, part in zip(names, parts, strict=True)
+    )
+    return Federation(shards, dataset.x[judging], dataset.y[judging], dataset.classes)
+
+
+def write_shard(shard: Shard, path: Path) -> None:
+    """Write the ``examples.npz`` an agent reads: ``x`` float32, ``y`` int32."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, x=shard.x, y=shard.y)
+
+
+def _mixed(y: Labels, devices: int, *, alpha: float, seed: int) -> list[Indices]:
+    rng = seeded(seed, _PARTITION_STREAM)
+    if math.isinf(alpha) and alpha > 0:
+        return iid(len(y), devices, rng=rng)
+    return dirichlet(y, devices, alpha=alpha, rng=rng)
+
+
+def _names(dataset: Dataset, parts: list[Indices]) -> list[str]:
+    """Name devices after their clients when each has exactly one, else by number."""
+    owners = [np.unique(dataset.client[part]) for part in parts]
+    if any(len(owner) > 1 for owner in owners):
+        return _numbered(len(parts))
+    return [dataset.clients[owner[0]] for owner in owners]
+
+
+def _numbered(count: int) -> list[str]:
+    width = max(2, len(str(count)))
+    return [f"device-{number:0{width}d}" for number in range(1, count + 1)]

@@ -1,0 +1,110 @@
+"""Reading arrays from ``.npz`` files that may be broken or hostile.
+
+``np.load`` evaluates headers and trusts declared sizes. This reader accepts what
+``np.savez`` and ``np.savez_compressed`` write for plain little-endian arrays and
+nothing else: no objects, no strings, no structures. It never evaluates or unpickles,
+and it never holds more than ``max_bytes`` of array data.
+"""
+
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire_protocol.errors import ConfigError
+
+Array = NDArray[np.generic]
+Wanted = Mapping[str, tuple[str, int]]
+"""For each array: the dtype kinds it may have (such as ``"iu"``), and its ndim."""
+
+_DTYPES: Final = frozenset(
+    ["|b1", "|i1", "|u1"]
+    + [f"<{kind}{size}" for kind in "iu" for size in (2, 4, 8)]
+    + [f"<f{size}" for size in (2, 4, 8)]
+)
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([<|][a-z]\d)', 'fortran_order': (False|True), "
+    rb"'shape': \(((?:\d{1,12},? ?){0,8})\), \} *\n"
+)
+_PREAMBLE: Final = b"\x93NUMPY\x01\x00"
+_BROKEN: Final = (
+    OSError, EOFError, ValueError, RuntimeError, NotImplementedError, OverflowError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def load_arrays(path: Path, wanted: Wanted, *, max_bytes: int) -> dict[str, Array]:
+    """Read the ``wanted`` arrays of the ``.npz`` file at ``path``; they are read-only.
+
+    Args:
+        path: The file. Arrays in it that are not wanted are never looked at.
+        wanted: Dtype kinds and number of dimensions, by name.
+        max_bytes: The most bytes all wanted arrays may take together.
+
+    Raises:
+        ConfigError: The file is missing, broken, too large, or an array is missing or
+            is not what was wanted. Nothing else is ever raised.
+    """
+    arrays: dict[str, Array] = {}
+    left = max_bytes
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, (kinds, ndim) in wanted.items():
+                arrays[name] = _member(
+                    archive, name, kinds=kinds, ndim=ndim, max_bytes=left
+                )
+                left -= arrays[name].nbytes
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.problem}") from error
+    except _BROKEN as error:
+        raise ConfigError(f"{path} cannot be read as .npz: {error}") from error
+    return arrays
+
+
+def _member(
+    archive: zipfile.ZipFile, name: str, *, kinds: str, ndim: int, max_bytes: int
+) -> Array:
+    try:
+        info = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ConfigError(f"array {name} is missing") from None
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ConfigError(f"array {name} is packed in a way np.savez does not use")
+    with archive.open(info) as member:
+        dtype, shape, order = _header(member, name)
+        if dtype.kind not in kinds or len(shape) != ndim:
+            raise ConfigError(
+                f"array {name} is {dtype} {list(shape)}; "
+                f"kind {kinds} with {ndim} dimensions was expected"
+            )
+        nbytes = dtype.itemsize * math.prod(shape)
+        if nbytes > max_bytes:
+            raise ConfigError(
+                f"array {name} declares {nbytes} bytes; {max_bytes} are allowed"
+            )
+        # One byte more than declared, so that the end and its checksum are reached.
+        data = member.read(nbytes + 1)
+    if len(data) != nbytes:
+        raise ConfigError(f"array {name} holds fewer or more bytes than {nbytes}")
+    return np.ndarray(shape, dtype, buffer=data, order=order)
+
+
+def _header(
+    member: IO[bytes], name: str
+) -> tuple[np.dtype[np.generic], tuple[int, ...], Literal["C", "F"]]:
+    """Parse the version 1.0 header: dtype, shape and memory order ``C`` or ``F``."""
+    start = member.read(len(_PREAMBLE) + 2)
+    found = None
+    if start.startswith(_PREAMBLE):
+        header = member.read(int.from_bytes(start[len(_PREAMBLE) :], "little"))
+        found = _HEADER.fullmatch(header)
+    if found is None or found[1].decode() not in _DTYPES:
+        raise ConfigError(f"array {name} is not a plain little-endian array")
+    shape = tuple(int(side) for side in found[3].replace(b" ", b"").split(b",") if side)
+    return np.dtype(found[1].decode()), shape, "F" if found[2] == b"True" else "C"
