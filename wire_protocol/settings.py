@@ -1,0 +1,199 @@
+"""Settings: TOML read once into frozen dataclasses, and refused where it is wrong.
+
+A section is a field whose type is a dataclass. Fields are ``str``, ``int``, ``float``,
+``bool``, ``Path``, ``Literal``, ``tuple[str, ...]`` or any of these ``| None``; one
+without a default must be given. Every error names the file, the section and the key.
+
+>>> from dataclasses import field
+>>> @dataclass(frozen=True)
+... class Broker:
+...     host: str = "127.0.0.1"
+...     port: int = 1883
+>>> @dataclass(frozen=True)
+... class Example:
+...     broker: Broker = field(default_factory=Broker)
+>>> read_settings(Example, {"broker": {"port": 1884}}, source="x.toml").broker
+Broker(host='127.0.0.1', port=1884)
+"""
+
+import difflib
+import ipaddress
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from wire_protocol.errors import ConfigError, RefusedError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAX_FILE_BYTES = 1 << 20
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def load_settings(cls: type[T], path: Path, *, remedy: str = "") -> T:
+    """Read the TOML file ``path`` into ``cls``; relative paths start at its folder.
+
+    Raises:
+        ConfigError: The file is missing (``remedy`` says what to do), unreadable, no
+            TOML, or does not fit ``cls``.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}",
+            remedy=remedy or "name another file with --config",
+        ) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError(f"{path} has {len(raw)} bytes, expected a short TOML file")
+    try:
+        mapping = tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is not TOML: {error}", remedy="correct that line"
+        ) from error
+    return read_settings(cls, mapping, source=str(path), folder=path.absolute().parent)
+
+
+def read_settings(
+    cls: type[T], mapping: Mapping[str, Any], *, source: str, folder: Path | None = None
+) -> T:
+    """Read ``mapping`` into ``cls``; ``source`` is what errors call it.
+
+    Relative paths start at ``folder``, when given.
+
+    Raises:
+        ConfigError: A key is unknown, missing, of the wrong type, or refused by the
+            dataclass's own checks.
+    """
+    return _Reader(source, folder).section(cls, mapping, name="")
+
+
+def check_loopback(host: str) -> str:
+    """Return ``host`` if it is this machine.
+
+    Raises:
+        RefusedError: It is another one. Without TLS, everything sent there could be
+            read and changed on the way.
+    """
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise RefusedError(
+            f"broker host {host!r:.80} is not this machine, and plain MQTT would cross "
+            "the network unprotected",
+            remedy="use 127.0.0.1 (TLS is not available yet)",
+        )
+    return host
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    source: str
+    folder: Path | None
+
+    def section(self, cls: type[T], mapping: object, *, name: str) -> T:
+        where = f"{self.source}: [{name}]" if name else self.source
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(
+                f"{where} is a section, not {mapping!r:.60}",
+                remedy=f"write it as [{name}] with one key a line",
+            )
+        known = {item.name: item for item in fields(cls) if item.init}
+        for key in mapping:
+            if key not in known:
+                raise self._unknown(str(key), known=list(known), where=where)
+        hints = get_type_hints(cls)
+        values: dict[str, object] = {}
+        for key, item in known.items():
+            hint = hints[key]
+            inner = f"{name}.{key}" if name else key
+            if isinstance(hint, type) and is_dataclass(hint):
+                if key in mapping or not _has_default(item):
+                    values[key] = self.section(hint, mapping.get(key, {}), name=inner)
+            elif key in mapping:
+                values[key] = self._value(
+                    mapping[key], hint=hint, where=f"{where} {key}"
+                )
+            elif not _has_default(item):
+                raise ConfigError(
+                    f"{where} has no {key}", remedy=f"add {key} = {_expected(hint)}"
+                )
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{where} {error.problem}", remedy=error.remedy) from None
+
+    def _unknown(self, key: str, *, known: list[str], where: str) -> ConfigError:
+        near = difflib.get_close_matches(key, known, n=1)
+        return ConfigError(
+            f"{where} has no key {key!r:.60}",
+            remedy=f"did you mean {near[0]!r}?"
+            if near
+            else f"known keys: {', '.join(known)}",
+        )
+
+    def _value(self, value: object, *, hint: Any, where: str) -> object:  # noqa: ANN401 - a type hint has no type
+        if get_origin(hint) in (Union, UnionType):
+            (hint,) = (arm for arm in get_args(hint) if arm is not NoneType)
+        fitted = _fitted(value, hint)
+        if fitted is None:
+            raise ConfigError(
+                f"{where} is {_expected(hint)}, not {value!r:.60}",
+                remedy="correct its value",
+            )
+        if isinstance(fitted, Path):
+            expanded = fitted.expanduser()
+            return self.folder / expanded if self.folder else expanded
+        return fitted
+
+
+def _fitted(value: object, hint: Any) -> object | None:  # noqa: ANN401 - a type hint has no type
+    """Return ``value`` as ``hint`` has it, or None where it does not fit."""
+    kind = type(value)  # exact: bool is an int to Python, not to the user
+    if get_origin(hint) is Literal:
+        return value if value in get_args(hint) else None
+    if hint is float and kind in (int, float):
+        number = float(str(value))
+        return number if math.isfinite(number) else None
+    if hint is Path and kind is str and value:
+        return Path(str(value))
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(value) if all(type(item) is str for item in value) else None
+    return value if kind is hint else None
+
+
+def _expected(hint: Any) -> str:  # noqa: ANN401 - a type hint has no type
+    if get_origin(hint) in (Union, UnionType):
+        hint = next(arm for arm in get_args(hint) if arm is not NoneType)
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list of texts"
+    return {
+        str: "a text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        Path: "the path of a file or folder",
+    }[hint]
+
+
+def _has_default(item: Field[Any]) -> bool:
+    return item.default is not MISSING or item.default_factory is not MISSING
