@@ -1,0 +1,21 @@
+"""``digits-mlp``: a perceptron for 8 x 8 handwritten digits.
+
+Takes raw pixels, ``[64]`` of 0..16; the first layer scales them.
+"""
+
+from typing import Final
+
+from model_zoo.layers import dense, relu, scale
+from model_zoo.model import Model, PlanDefaults
+
+PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.1, momentum=0.0)
+
+MODEL: Final = Model(
+    name="digits-mlp",
+    data="digits",
+    input_shape=(64,),
+    classes=10,
+    batch=32,
+    layers=(scale(1 / 16), dense(96), relu(), dense(64), relu(), dense(10)),
+    plan=PLAN,
+)

@@ -1,0 +1,43 @@
+"""``har-cnn1d``: what a person does, from one second of a phone or a watch.
+
+Takes raw windows ``[50, 6]`` at 50 Hz: acceleration x, y, z in m/s2, then turn rate
+x, y, z in rad/s. The first layer divides by standard gravity and by 3 rad/s: physical
+constants, not statistics of any data, so a device needs no preprocessing.
+"""
+
+from typing import Final
+
+from model_zoo.convolutions import conv1d
+from model_zoo.layers import dense, relu, scale
+from model_zoo.model import Model, PlanDefaults
+from model_zoo.norms import group_norm
+from model_zoo.pools import global_average_pool, max_pool
+
+PLAN: Final = PlanDefaults(rounds=15, epochs=3, learning_rate=0.02, momentum=0.9)
+
+_PER_G: Final = 1 / 9.80665
+_PER_3_RAD_S: Final = 1 / 3
+
+MODEL: Final = Model(
+    name="har-cnn1d",
+    data="sp-sw-har",
+    input_shape=(50, 6),
+    classes=5,
+    batch=32,
+    layers=(
+        scale(*[_PER_G] * 3, *[_PER_3_RAD_S] * 3),
+        conv1d(32, 5),
+        relu(),
+        max_pool(2),
+        conv1d(64, 5),
+        group_norm(8),
+        relu(),
+        max_pool(2),
+        conv1d(64, 5),
+        group_norm(8),
+        relu(),
+        global_average_pool(),
+        dense(5),
+    ),
+    plan=PLAN,
+)

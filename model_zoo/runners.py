@@ -1,0 +1,86 @@
+"""Run a built artifact on LiteRT, ONNX Runtime or the numpy oracle, all alike.
+
+For building and verifying only; devices have their own trainers.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from model_zoo.graphs import graphs
+from model_zoo.model import Model
+from model_zoo.numpy_backend import NumpyBackend
+from wire_protocol.errors import ConfigError
+
+Arrays = Mapping[str, NDArray[Any]]
+Runner = Callable[[str, Arrays], dict[str, NDArray[Any]]]
+"""Runs the graph of that name on named arrays."""
+
+
+def oracle(model: Model, *, dtype: DTypeLike = np.float64) -> Runner:
+    """Run the definition itself in numpy."""
+    backend = NumpyBackend(dtype)
+    by_name = {graph.name: graph for graph in graphs(model)}
+
+    def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
+        graph = by_name[name]
+        cast = {
+            port.name: np.asarray(
+                given[port.name],
+                backend.dtype if port.dtype == "float32" else port.dtype,
+            )
+            for port in graph.inputs
+        }
+        return graph.run(backend, cast)
+
+    return run
+
+
+def litert(folder: Path) -> Runner:
+    """Run ``model.tflite`` on LiteRT, one thread."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            "LiteRT is not installed", remedy="pip install 'edgefed[litert]'"
+        ) from error
+    interpreter = Interpreter(str(folder / "model.tflite"), num_threads=1)
+    signatures = {
+        name: interpreter.get_signature_runner(name)
+        for name in interpreter.get_signature_list()
+    }
+
+    def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
+        outputs: dict[str, NDArray[Any]] = signatures[name](**given)
+        return outputs
+
+    return run
+
+
+def onnx_runtime(folder: Path) -> Runner:
+    """Run the ``.onnx`` files on ONNX Runtime, one thread."""
+    try:
+        import onnxruntime  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX Runtime is not installed", remedy="pip install 'edgefed[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    sessions = {
+        name: onnxruntime.InferenceSession(
+            str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        for name in ("train", "evaluate", "infer")
+    }
+
+    def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
+        session = sessions[name]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, dict(given)), strict=True))
+
+    return run

@@ -1,0 +1,157 @@
+"""The TFLite backend: emits the graphs as one file with a signature for each.
+
+The only importer of TensorFlow, which is needed to build artifacts and for nothing
+else. Only operators builtin to TFLite are allowed, so every runtime can run the file.
+"""
+# ruff: noqa: D102 - ``Backend`` documents the methods, once.
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+from model_zoo.backend import Pair, Shape, Tensor
+from model_zoo.graphs import Graph
+
+
+class TfliteBackend:
+    """Implements ``Backend`` over TensorFlow's graph tensors."""
+
+    def constant(self, value: float | NDArray[np.floating[Any]]) -> Tensor:
+        return tf.constant(np.asarray(value, np.float32))
+
+    def shape(self, a: Tensor) -> Shape:
+        return tuple(a.shape.as_list())
+
+    def reshape(self, a: Tensor, shape: Shape) -> Tensor:
+        return tf.reshape(a, shape)
+
+    def transpose(self, a: Tensor, order: Shape) -> Tensor:
+        return tf.transpose(a, order)
+
+    def pad(self, a: Tensor, widths: tuple[Pair, ...]) -> Tensor:
+        return tf.pad(a, widths)
+
+    def crop(self, a: Tensor, begin: Shape, *, size: Shape) -> Tensor:
+        return tf.slice(a, begin, size)
+
+    def tile(self, a: Tensor, times: Shape) -> Tensor:
+        return tf.tile(a, times)
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.add(a, b)
+
+    def sub(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.subtract(a, b)
+
+    def mul(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.multiply(a, b)
+
+    def div(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.divide(a, b)
+
+    def maximum(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.maximum(a, b)
+
+    def equal(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.cast(tf.equal(a, b), tf.float32)
+
+    def exp(self, a: Tensor) -> Tensor:
+        return tf.exp(a)
+
+    def log(self, a: Tensor) -> Tensor:
+        return tf.math.log(a)
+
+    def sqrt(self, a: Tensor) -> Tensor:
+        return tf.sqrt(a)
+
+    def relu(self, a: Tensor) -> Tensor:
+        return tf.nn.relu(a)
+
+    def relu_mask(self, y: Tensor) -> Tensor:
+        # One operator, and five times faster than compare and cast on old runtimes.
+        return tf.sign(y)
+
+    def sum(self, a: Tensor, axis: int) -> Tensor:
+        return tf.reduce_sum(a, axis)
+
+    def mean(self, a: Tensor, axis: int) -> Tensor:
+        return tf.reduce_mean(a, axis)
+
+    def max(self, a: Tensor, axis: int) -> Tensor:
+        return tf.reduce_max(a, axis)
+
+    def matmul(
+        self, a: Tensor, b: Tensor, *, flip_a: bool = False, flip_b: bool = False
+    ) -> Tensor:
+        # The reshape hides the transpose from the converter, which would otherwise
+        # fold it into FULLY_CONNECTED: 3 to 5 times slower than BATCH_MATMUL.
+        if flip_a:
+            a = tf.transpose(a)
+        if flip_b:
+            b = tf.transpose(b)
+        product = tf.matmul(tf.expand_dims(a, 0), tf.expand_dims(b, 0))
+        return tf.reshape(product, (a.shape[0], b.shape[1]))
+
+    def conv2d(
+        self, x: Tensor, kernel: Tensor, *, strides: Pair, dilations: Pair
+    ) -> Tensor:
+        return tf.nn.conv2d(x, kernel, strides, "VALID", dilations=dilations)
+
+    def conv2d_transpose(self, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tensor:
+        count, rows, columns, _ = dy.shape
+        height, width, channels, _ = kernel.shape
+        sides = (
+            (rows - 1) * strides[0] + height,
+            (columns - 1) * strides[1] + width,
+        )
+        shape = (count, *sides, channels)
+        return tf.nn.conv2d_transpose(dy, kernel, shape, strides, "VALID")
+
+    def max_pool(self, x: Tensor, window: Pair) -> Tensor:
+        return tf.nn.max_pool2d(x, window, window, "VALID")
+
+    def mean_pool(self, x: Tensor, window: Pair) -> Tensor:
+        return tf.nn.avg_pool2d(x, window, window, "VALID")
+
+    def one_hot(self, labels: Tensor, classes: int) -> Tensor:
+        return tf.one_hot(labels, classes)
+
+    def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        best = tf.argmax(logits, 1, tf.int32)
+        return tf.cast(tf.equal(best, labels), tf.float32)
+
+
+def emit(graphs: tuple[Graph, ...]) -> bytes:
+    """Return a TFLite file whose signatures are the graphs."""
+    module = tf.Module()
+    functions = {graph.name: _function(graph) for graph in graphs}
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=functions)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=list(functions)
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return bytes(converter.convert())
+
+
+def _function(graph: Graph) -> Callable[..., Tensor]:
+    backend = TfliteBackend()
+    specs = [
+        tf.TensorSpec(port.shape, port.dtype, name=port.name) for port in graph.inputs
+    ]
+
+    def run(*values: Tensor) -> dict[str, Tensor]:
+        names = [port.name for port in graph.inputs]
+        return graph.run(backend, dict(zip(names, values, strict=True)))
+
+    function = tf.function(run, autograph=False)
+    concrete: Callable[..., Tensor] = function.get_concrete_function(*specs)
+    return concrete
