@@ -1,0 +1,40 @@
+# make demo, make test: everything a newcomer needs. ARGS are passed on:
+#   make demo ARGS='--rounds 5 --json out.json'
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.demo
+	$(BIN)/edgefed demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench-%: $(VENV)/.demo
+	$(BIN)/python -m tools.bench_$* $(ARGS)
+
+$(BIN)/python:
+	@tools/make_venv $(PYTHON) $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	@echo "installing edgefed and what the demo needs into $(VENV) (once, about a minute)"
+	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	@echo "installing edgefed and what its tests need into $(VENV) (once, some minutes)"
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

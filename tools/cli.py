@@ -1,0 +1,96 @@
+"""The ``edgefed`` command: parse, call, print; errors end here, and only here.
+
+Each command group is imported only when it is asked for, so that an agent on a device
+carries nothing of the server, the zoo or the demo.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from wire_protocol.errors import ConfigError, EdgefedError
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A command group: the module whose ``add_commands`` builds it, and its line."""
+
+    module: str
+    help: str
+
+
+GROUPS: Final = {
+    "demo": Group("tools.demo.cli", "run a whole federation on this machine"),
+    "agent": Group("edge_agent.cli", "take part in a federation, on a device"),
+    "server": Group("broker_server.cli", "run the aggregator beside the broker"),
+    "zoo": Group("model_zoo.cli", "list, build and verify models"),
+}
+
+
+def find_artifact(name: str) -> Path:
+    """Return the folder of an artifact, given by path or by its name in the zoo."""
+    folder = Path(name)
+    if (folder / "manifest.json").is_file():
+        return folder
+    if folder.is_absolute() or folder.exists() or "/" in name:
+        raise ConfigError(
+            f"{name} holds no manifest.json, so it is no artifact",
+            remedy="build one with: edgefed zoo build NAME --out FOLDER",
+        )
+    zoo = importlib.import_module("model_zoo.zoo")
+    found: Path = zoo.artifact_folder(name)
+    return found
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgefed",
+        description="Federated learning for Raspberry Pi-class devices, over MQTT.",
+    )
+    parser.add_argument("--version", action="version", version=version("edgefed"))
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, group in GROUPS.items():
+        if name == chosen:
+            add_commands: Callable[..., None] = importlib.import_module(
+                group.module
+            ).add_commands
+            extra: dict[str, Any] = (
+                {"find_artifact": find_artifact} if name == "server" else {}
+            )
+            add_commands(subparsers, **extra)
+        else:
+            subparsers.add_parser(name, help=group.help, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; turn an expected error into one line and its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    try:
+        args = _parser(chosen).parse_args(words)
+        return int(args.run(args))
+    except EdgefedError as error:
+        sys.stderr.write(f"edgefed: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("edgefed: stopped\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output went away; say nothing more, to nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
