@@ -1,0 +1,80 @@
+"""One valid message of every kind, by name: the table every frame test uses."""
+
+from typing import Final
+
+from wire_protocol.errors import Reason
+from wire_protocol.messages import (
+    Abandoned,
+    BlobRef,
+    Block,
+    CheckIn,
+    ClientUpdate,
+    DeltaRef,
+    Evaluation,
+    Message,
+    ModelDelta,
+    Need,
+    RoundOffer,
+    ServerInfo,
+    TrainingPlan,
+    UpdateReceipt,
+)
+
+BLOB: Final = BlobRef("ab" * 32, 5000)
+PLAN: Final = TrainingPlan(
+    epochs=3, learning_rate=0.02, momentum=0.9, mu=0.0, evaluate=True, seed=7
+)
+UPDATE: Final = ClientUpdate(
+    round=3,
+    base="01" * 8,
+    layout="23" * 8,
+    codec="uq",
+    num_examples=287,
+    steps=27,
+    loss=0.4375,
+    train_s=0.25,
+    bytes_down=5120,
+    evaluation=Evaluation(examples=30, loss_sum=12.5, correct=26.0),
+)
+EXAMPLES: Final[dict[str, Message]] = {
+    "server info": ServerInfo(block_bytes=32768, model="har-cnn1d", resend_s=2.0),
+    "check-in": CheckIn(
+        conn=1,
+        runtime="litert 2.3.0",
+        family="tflite",
+        codecs=("f32", "uq"),
+        num_examples=287,
+    ),
+    "round offer": RoundOffer(
+        round=3,
+        version=2,
+        params="cd" * 32,
+        layout="23" * 8,
+        manifest=BLOB,
+        keyframe=BlobRef("ef" * 32, 129_684),
+        deltas=(DeltaRef(2, BlobRef("09" * 32, 4000)),),
+        plan=PLAN,
+        codec="uq",
+        cohort=("pi-attic", "pi-kitchen"),
+        budget_s=600.0,
+    ),
+    "need, everything": Need(BLOB, ""),
+    "need, two blocks": Need(BLOB, "5"),
+    "block": Block(BLOB, index=1, count=7),
+    "model delta": ModelDelta(version=2, codec="uq:1"),
+    "client update": UPDATE,
+    "client update, not evaluated": ClientUpdate(
+        round=1,
+        base="01" * 8,
+        layout="23" * 8,
+        codec="f32",
+        num_examples=1,
+        steps=1,
+        loss=0.0,
+        train_s=0.0,
+        bytes_down=0,
+        evaluation=None,
+    ),
+    "receipt": UpdateReceipt(round=3, transfer="45" * 8, reason=Reason.ACCEPTED),
+    "abandoned": Abandoned(round=3, reason=Reason.BUDGET_SPENT),
+}
