@@ -74,7 +74,7 @@ def federate(
     """
     judging = dataset.unseen if unseen else dataset.held_out
     if not judging.any() or judging.all():
-        kind = "unseen people" if unseen else "a hold-out"
+        kind = "unseen people" if unseen else "hold-out"
         raise ConfigError(
             f"{dataset.name} has no {kind} to judge with",
             remedy="leave --unseen out" if unseen else "judge with --unseen",

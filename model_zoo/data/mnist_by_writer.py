@@ -10,9 +10,17 @@ from typing import Final
 
 import numpy as np
 
+from model_zoo.data import idx_files
 from model_zoo.data.dataset import Dataset
+from model_zoo.data.fetch import Download
 from model_zoo.data.npz import Array
 from model_zoo.data.origin import Origin
+
+_IMAGES: Final = "https://storage.googleapis.com/cvdf-datasets/mnist"
+_LABELS: Final = (
+    "https://raw.githubusercontent.com/facebookresearch/qmnist/"
+    "94061367ec2e099ea18c553c75727ecf849ddb9b"
+)
 
 ORIGIN: Final = Origin(
     name="mnist-by-writer",
@@ -25,6 +33,25 @@ ORIGIN: Final = Origin(
     },
     max_bytes=64 * 1024 * 1024,
     content_sha256="9e03a84cdd5d1efbc22e05e1ee565d7df257a7a230e4aa59fd3a5ccabe60fbaf",
+    downloads=(
+        Download(
+            f"{_IMAGES}/train-images-idx3-ubyte.gz",
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        Download(
+            f"{_LABELS}/qmnist-train-labels-idx2-int.gz",
+            "2c05dc77f6b916b38e455e97ab129a42a444f3dbef09b278a366f82904e0dd9f",
+        ),
+        Download(
+            f"{_IMAGES}/t10k-images-idx3-ubyte.gz",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        Download(
+            f"{_LABELS}/qmnist-test-labels-idx2-int.gz",
+            "9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06",
+        ),
+    ),
+    convert=idx_files.convert,
     source="https://github.com/facebookresearch/qmnist",
     licence="labels BSD-style, images as MNIST",
     citation=(

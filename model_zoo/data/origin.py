@@ -1,30 +1,38 @@
 """Where a set that does not ship with the package comes from, and how it is found.
 
-A set is looked for as ``$EDGEFED_DATA/<folder>/data.npz``. Its content is verified by
-one SHA-256 over the arrays, so that repacking a file changes nothing and any other
-change, however small, is an error.
+With ``EDGEFED_DATA`` set, a set is ``$EDGEFED_DATA/<folder>/data.npz`` and nothing is
+ever fetched. Without it, the published files are fetched once, converted, and kept in
+the user's cache folder. Either way the content is verified by one SHA-256 over the
+arrays: repacking a file changes nothing, and any other change is an error.
 """
 
 import hashlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from model_zoo.data.fetch import Download, Fetch, fetch_file
 from model_zoo.data.npz import Array, Wanted, load_arrays
 from wire_protocol.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One published set: which arrays it has, their digest, and whom to thank."""
+    """One published set: its arrays and their digest, its files, and whom to thank.
+
+    ``convert`` makes exactly ``arrays`` of the fetched ``downloads``, in their order.
+    """
 
     name: str
     folder: str
     arrays: Wanted
     max_bytes: int
     content_sha256: str
+    downloads: tuple[Download, ...]
+    convert: Callable[[Sequence[Path]], dict[str, Array]]
     source: str
     licence: str
     citation: str
@@ -39,38 +47,81 @@ def content_sha256(arrays: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def load_origin(origin: Origin, environ: Mapping[str, str]) -> dict[str, Array]:
-    """Find, read and verify the arrays of ``origin``.
+def load_origin(
+    origin: Origin, environ: Mapping[str, str], *, fetch: Fetch = fetch_file
+) -> dict[str, Array]:
+    """Find (or fetch), read and verify the arrays of ``origin``.
 
     Args:
         origin: What to load.
-        environ: The process environment; ``EDGEFED_DATA`` is the folder of data sets.
+        environ: The process environment: ``EDGEFED_DATA`` is the folder of data sets,
+            ``XDG_CACHE_HOME`` or ``HOME`` says where fetched ones are kept.
+        fetch: How a file is fetched.
 
     Raises:
         ConfigError: The set is missing, broken, or not the published one.
     """
-    root = environ.get("EDGEFED_DATA", "")
-    path = Path(root) / origin.folder / "data.npz"
-    if not root or not path.is_file():
-        looked = f"{path} is no file" if root else "EDGEFED_DATA is not set"
-        raise ConfigError(
-            f"the data set {origin.name} is not here: {looked}",
-            remedy=how_to_get(origin),
-        )
+    root = environ.get("EDGEFED_DATA")
+    if root:
+        path = Path(root) / origin.folder / "data.npz"
+        if not path.is_file():
+            raise ConfigError(
+                f"the data set {origin.name} is not here: {path} is no file",
+                remedy=f"unset EDGEFED_DATA to fetch it; {_credit(origin)}",
+            )
+    else:
+        path = _cache(origin, environ) / origin.folder / "data.npz"
+        if not path.is_file():
+            _keep(origin, path, fetch)
     arrays = load_arrays(path, origin.arrays, max_bytes=origin.max_bytes)
-    found = content_sha256(arrays)
-    if found != origin.content_sha256:
-        raise ConfigError(
-            f"{path} is not the published {origin.name}: the SHA-256 of its arrays is "
-            f"{found[:16]}..., expected {origin.content_sha256[:16]}...",
-            remedy=how_to_get(origin),
-        )
+    _verify(origin, arrays, place=str(path))
     return arrays
 
 
-def how_to_get(origin: Origin) -> str:
-    """Say in one line where the set goes, and whose it is under which licence."""
-    return (
-        f"put {origin.folder}/data.npz into a folder and set EDGEFED_DATA to it; "
-        f"origin {origin.source}, {origin.licence}, cite {origin.citation}"
-    )
+def _cache(origin: Origin, environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME")
+    cache = environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
+    if not cache:
+        raise ConfigError(
+            f"the data set {origin.name} is not here: EDGEFED_DATA is not set",
+            remedy=f"set it to a folder that has {origin.folder}/data.npz; "
+            f"{_credit(origin)}",
+        )
+    return Path(cache) / "edgefed" / "data"
+
+
+def _keep(origin: Origin, path: Path, fetch: Fetch) -> None:
+    """Fetch, convert and verify ``origin``, and only then put it at ``path``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            files = [fetch(file, Path(folder)) for file in origin.downloads]
+            arrays = origin.convert(files)
+            _verify(origin, arrays, place="what was fetched")
+            made = Path(folder) / path.name
+            with made.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            made.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot keep {origin.name} at {path}: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(
+            f"the data set {origin.name} is not at {path} and {error.problem}",
+            remedy=error.remedy
+            or f"go online, or set EDGEFED_DATA to a folder that has "
+            f"{origin.folder}/data.npz; {_credit(origin)}",
+        ) from error
+
+
+def _verify(origin: Origin, arrays: Mapping[str, Array], *, place: str) -> None:
+    found = content_sha256(arrays)
+    if found != origin.content_sha256:
+        raise ConfigError(
+            f"{place} is not the published {origin.name}: the SHA-256 of its arrays is "
+            f"{found[:16]}..., expected {origin.content_sha256[:16]}...",
+            remedy=f"remove it; {_credit(origin)}",
+        )
+
+
+def _credit(origin: Origin) -> str:
+    return f"origin {origin.source}, {origin.licence}, cite {origin.citation}"

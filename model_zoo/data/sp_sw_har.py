@@ -10,7 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from model_zoo.data import har_recordings
 from model_zoo.data.dataset import Dataset
+from model_zoo.data.fetch import Download
 from model_zoo.data.npz import Array
 from model_zoo.data.origin import Origin
 
@@ -27,6 +29,15 @@ ORIGIN: Final = Origin(
     },
     max_bytes=16 * 1024 * 1024,
     content_sha256="4e298fa5af33f561b4dbd92e6a0df3b87e78fcb9dfefa6945f5126fbe460543f",
+    # GitHub packs this archive on demand: har_recordings verifies its members.
+    downloads=(
+        Download(
+            "https://github.com/GeoTecINIT/sp-sw-har-dataset/archive/"
+            "1408d85a512a53861de7bc4729dee283fff2ea9d.zip",
+            sha256=None,
+        ),
+    ),
+    convert=har_recordings.convert,
     source="https://doi.org/10.5281/zenodo.8398688",
     licence="CC BY 4.0",
     citation="Matey-Sanz, Casteleyn, Granell, Data in Brief 2023, 109809",
