@@ -28,6 +28,7 @@ class Reason(StrEnum):
     TRAINING_FAILED = "training_failed"
     BUDGET_SPENT = "budget_spent"
     SELF_TEST_FAILED = "self_test_failed"
+    LEAVING = "leaving"
 
 
 class EdgefedError(Exception):

@@ -1,0 +1,81 @@
+"""The agent's configuration, read once from ``agent.toml``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wire_protocol.errors import ConfigError
+from wire_protocol.settings import check_loopback, load_settings
+from wire_protocol.topics import check_name
+
+MAX_THREADS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """Section ``[agent]``: who this device is and how it computes."""
+
+    device: str
+    state_dir: Path
+    fleet: str = "home"
+    runtime: Literal["auto", "litert", "onnxruntime", "tflite-runtime"] = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.device, what="device")
+        check_name(self.fleet, what="fleet")
+        if not 1 <= self.threads <= MAX_THREADS:
+            raise ConfigError(
+                f"threads is 1 to {MAX_THREADS}, not {self.threads}",
+                remedy="1 leaves the other cores to the rest of the device",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Section ``[broker]``: where the fleet meets."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_loopback(self.host)
+        if not 1 <= self.port <= 65535:
+            raise ConfigError(
+                f"port is 1 to 65535, not {self.port}", remedy="MQTT's is 1883"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """Section ``[data]``: the local examples and how many are held out."""
+
+    examples: Path
+    holdout: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.holdout < 1:
+            raise ConfigError(
+                f"holdout is a fraction in [0, 1), not {self.holdout}",
+                remedy="0.2 holds out one example in five",
+            )
+        if self.seed < 0:
+            raise ConfigError(f"seed is 0 or more, not {self.seed}", remedy="use 0")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Everything the agent is told."""
+
+    agent: DeviceSettings
+    data: DataSettings
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+
+
+def load_config(path: Path) -> AgentConfig:
+    """Read ``path``, or raise ``ConfigError`` or ``RefusedError``."""
+    return load_settings(
+        AgentConfig, path, remedy="copy firmware_configs/examples/agent.toml there"
+    )
