@@ -50,6 +50,9 @@ def fetch_file(download: Download, folder: Path) -> Path:
             downloader=pooch.HTTPDownloader(timeout=TIMEOUT_S),
         )
     except (OSError, ValueError) as error:
+        refusal = getattr(error, "response", None)
+        if refusal is not None:
+            refusal.close()  # pooch leaves it open
         # The text of a failed request is long and says the address again.
         cause = " ".join(str(error).split())[:160]
         raise ConfigError(f"cannot fetch {download.url}: {cause}") from error

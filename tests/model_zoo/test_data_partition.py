@@ -112,7 +112,7 @@ Y = np.zeros(30, np.int32)
 @pytest.mark.parametrize(
     ("build", "says"),
     [
-        (lambda: dirichlet(Y, 4, alpha=0.3, rng=seeded(0)), "with at least 10 examples"),
+        (lambda: dirichlet(Y, 4, alpha=0.3, rng=seeded(0)), "with at least 10"),
         (lambda: dirichlet(Y, 0, alpha=0.3, rng=seeded(0)), "0 devices"),
         (lambda: dirichlet(Y, 2, alpha=0.0, rng=seeded(0)), "alpha is from 0.001"),
         (lambda: dirichlet(Y, 2, alpha=np.nan, rng=seeded(0)), "not nan"),
