@@ -1,0 +1,159 @@
+"""Codecs: how a model delta is written on the wire.
+
+A codec is a named pair of pure functions between a float32 vector and bytes. The size
+of the vector is not on the wire; both ends read it off the manifest. Whatever the
+bytes, ``decode`` returns a finite vector of the asked size or raises ``DecodeError``.
+This module is pure.
+
+>>> codec = codec_named("uq:4")
+>>> codec.decode(codec.encode(np.zeros(3, np.float32)), 3).tolist()
+[0.0, 0.0, 0.0]
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from wire_protocol.errors import ConfigError, DecodeError, EncodeError, Reason
+from wire_protocol.params import Vector
+from wire_protocol.uniform_quantizer import dequantized, quantized
+
+BLOCK: Final = 256
+"""Values that share a scale in ``int8``."""
+FACTORS: Final = (0.125, 32.0)
+"""Smallest and largest step of ``uq``, in units of the vector's RMS."""
+DEFAULT_FACTOR: Final = 2.0
+_LARGEST_SCALE: Final = np.finfo(np.float32).max / np.float32(128)
+_FACTOR_NAME: Final = re.compile(r"uq:(\d{1,2}(?:\.\d{1,3})?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A lossy, reversible mapping between a vector and its payload.
+
+    ``encode`` raises ``EncodeError`` when the vector has no representation;
+    ``decode(payload, size)`` raises ``DecodeError``, and nothing else.
+    """
+
+    name: str
+    encode: Callable[[Vector], bytes]
+    decode: Callable[[bytes, int], Vector]
+
+
+def _checked(vector: Vector) -> Vector:
+    if vector.ndim != 1 or vector.dtype != np.float32:
+        raise EncodeError(
+            f"a codec takes float32 of shape [n], not {vector.dtype} {vector.shape}"
+        )
+    if not np.isfinite(vector).all():
+        raise EncodeError("the delta is not finite", remedy="lower the learning rate")
+    return vector
+
+
+def _sized(payload: bytes, length: int) -> bytes:
+    if len(payload) != length:
+        raise DecodeError(f"the payload has {len(payload)} bytes, not {length}")
+    return payload
+
+
+def _finite(vector: Vector) -> Vector:
+    if not np.isfinite(vector).all():
+        raise DecodeError("a value is not finite", reason=Reason.NOT_FINITE)
+    return vector
+
+
+def _encode_f32(vector: Vector) -> bytes:
+    return _checked(vector).astype("<f4").tobytes()
+
+
+def _decode_f32(payload: bytes, size: int) -> Vector:
+    return _finite(np.frombuffer(_sized(payload, 4 * size), "<f4").astype(np.float32))
+
+
+def _encode_f16(vector: Vector) -> bytes:
+    largest = float(np.abs(_checked(vector)).max(initial=0.0))
+    if largest > float(np.finfo(np.float16).max):
+        raise EncodeError(f"f16 holds values up to 65504, not {largest:g}")
+    return vector.astype("<f2").tobytes()
+
+
+def _decode_f16(payload: bytes, size: int) -> Vector:
+    return _finite(np.frombuffer(_sized(payload, 2 * size), "<f2").astype(np.float32))
+
+
+def _blocks(values: Vector) -> Vector:
+    """Return ``values`` padded with zeros, shape ``[blocks, BLOCK]``."""
+    padded = np.zeros((-(-values.size // BLOCK), BLOCK), np.float32)
+    padded.reshape(-1)[: values.size] = values
+    return padded
+
+
+def _encode_int8(vector: Vector) -> bytes:
+    blocks = _blocks(_checked(vector))
+    scales = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
+    if scales.max(initial=0.0) > _LARGEST_SCALE:
+        raise EncodeError("the delta is too large to mean anything")
+    levels = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales > 0)
+    written = np.rint(levels).clip(-127, 127).astype(np.int8).reshape(-1)
+    return b"".join([scales.astype("<f4").tobytes(), written[: vector.size].tobytes()])
+
+
+def _decode_int8(payload: bytes, size: int) -> Vector:
+    count = -(-size // BLOCK)
+    _sized(payload, 4 * count + size)
+    scales = np.frombuffer(payload, "<f4", count).astype(np.float32).reshape(-1, 1)
+    levels = np.frombuffer(payload, np.int8, offset=4 * count).astype(np.float32)
+    if not ((scales >= 0) & (scales <= _LARGEST_SCALE)).all():
+        raise DecodeError("a scale is not finite", reason=Reason.NOT_FINITE)
+    return (_blocks(levels) * scales).reshape(-1)[:size]
+
+
+def uniform_quantizer(factor: float = DEFAULT_FACTOR) -> Codec:
+    """Return ``uq`` with a step of ``factor`` x RMS; any ``uq`` decodes any other.
+
+    Raises:
+        ConfigError: The factor is outside ``FACTORS``.
+    """
+    if not FACTORS[0] <= factor <= FACTORS[1]:
+        raise ConfigError(
+            f"uq's step factor is from {FACTORS[0]} to {FACTORS[1]}, not {factor}",
+            remedy="1 is fine, 2 the default, 4 for metered links",
+        )
+    name = "uq" if factor == DEFAULT_FACTOR else f"uq:{factor:g}"
+
+    def encode(vector: Vector) -> bytes:
+        return quantized(_checked(vector), factor=factor)
+
+    return Codec(name, encode, dequantized)
+
+
+CODECS: Final[Mapping[str, Codec]] = {
+    codec.name: codec
+    for codec in (
+        uniform_quantizer(),
+        Codec("int8", _encode_int8, _decode_int8),
+        Codec("f16", _encode_f16, _decode_f16),
+        Codec("f32", _encode_f32, _decode_f32),
+    )
+}
+"""The one list of codecs: offers and updates name one of them."""
+
+
+def codec_named(name: str) -> Codec:
+    """Return the codec ``name``; ``uq:4`` is ``uq`` with another step factor.
+
+    Raises:
+        DecodeError: There is none, with reason ``WRONG_CODEC``.
+    """
+    if name in CODECS:
+        return CODECS[name]
+    match = _FACTOR_NAME.fullmatch(name)
+    if match and FACTORS[0] <= float(match[1]) <= FACTORS[1]:
+        return replace(uniform_quantizer(float(match[1])), name=name)
+    raise DecodeError(
+        f"{name!r} is none of the codecs {', '.join(CODECS)}, uq:<step factor>",
+        reason=Reason.WRONG_CODEC,
+    )
