@@ -16,7 +16,6 @@ from wire_protocol.params import Vector
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 NAMES = [*CODECS, "uq:0.25", "uq:1", "uq:4"]
-F16_MAX = 65504.0
 every_codec = pytest.mark.parametrize("name", NAMES)
 sizes = st.integers(0, 700)
 tame = arrays(np.float32, sizes, elements=st.floats(-1e4, 1e4, width=32))
@@ -39,8 +38,16 @@ def bound(codec: Codec, vector: Vector) -> Vector:
     size = vector.size
     match codec.name.partition(":"):
         case ("f32", _, _):
-            half_a_step: Vector = np.repeat(np.array(peaks, np.float32) / 253, BLOCK)
-            return half_a_step[:size] + np.float32(1e-44)
+            return np.zeros(size, np.float32)
+        case ("f16", _, _):
+            half_an_ulp: Vector = np.abs(vector) * np.float32(2**-11)
+            return half_an_ulp + np.float32(2**-25)
+        case ("int8", _, _):
+            peaks = [
+                np.abs(vector[at : at + BLOCK]).max() for at in range(0, size, 256)
+            ]
+            half_a_step = np.repeat(np.array(peaks) / 253, BLOCK)[:size] + 1e-44
+            return half_a_step.astype(np.float32)
         case (_, _, factor):
             rms = np.sqrt(np.mean(np.square(vector, dtype=np.float64))) if size else 0
             half = 0.5 * float(factor or 2) * rms
