@@ -1,0 +1,62 @@
+"""The training artifact a server offers: its manifest and files, checked on loading."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire_protocol.errors import ConfigError, DecodeError
+from wire_protocol.manifest import FAMILIES, Manifest
+from wire_protocol.messages import BlobRef
+from wire_protocol.transfer import blob_ref
+
+_REMEDY = "build it again with 'edgefed zoo build', or name another [model] artifact"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest and, by digest, every blob a device may ask for because of it."""
+
+    manifest: Manifest
+    ref: BlobRef
+    blobs: Mapping[str, bytes]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Runtime families that can run it."""
+        return tuple(name for name in FAMILIES if self.manifest.family_files(name))
+
+
+def load_artifact(folder: Path) -> Artifact:
+    """Load ``manifest.json`` and the files it names.
+
+    Raises:
+        ConfigError: A file is missing, or is not what the manifest says.
+    """
+    raw = _read(folder / "manifest.json")
+    try:
+        manifest = Manifest.from_json(raw)
+    except DecodeError as error:
+        raise ConfigError(f"{folder}: {error.problem}", remedy=_REMEDY) from error
+    ref = blob_ref(raw)
+    blobs = {ref.sha256: raw}
+    for name, file in manifest.files.items():
+        content = _read(folder / name)
+        digest = hashlib.sha256(content).hexdigest()
+        if (digest, len(content)) != (file.sha256, file.size):
+            raise ConfigError(
+                f"{folder / name} is {digest[:12]} of {len(content)} bytes, the "
+                f"manifest expects {file.sha256[:12]} of {file.size}",
+                remedy=_REMEDY,
+            )
+        blobs[digest] = content
+    return Artifact(manifest, ref, blobs)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", remedy=_REMEDY
+        ) from error

@@ -1,0 +1,67 @@
+"""A folder of content-addressed files, each written whole or not at all."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire_protocol.errors import RefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFolder:
+    """Files named by their SHA-256."""
+
+    folder: Path
+
+    def put(self, blob: bytes) -> str:
+        """Store ``blob`` durably and return its digest; storing it again is free."""
+        digest = hashlib.sha256(blob).hexdigest()
+        path = self.folder / digest
+        if path.exists():
+            return digest
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        self._sync()
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Return the blob.
+
+        Raises:
+            RefusedError: It is gone, or no longer what it was.
+        """
+        path = self.folder / digest
+        try:
+            blob = path.read_bytes()
+        except OSError as error:
+            raise RefusedError(
+                f"{path} cannot be read: {error.strerror}",
+                remedy="restore the state folder from a backup, or begin a new one",
+            ) from error
+        if hashlib.sha256(blob).hexdigest() != digest:
+            raise RefusedError(
+                f"{path} is damaged: its content has another digest",
+                remedy="restore the state folder from a backup, or begin a new one",
+            )
+        return blob
+
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Remove every other file, and what an interrupted ``put`` left."""
+        for path in self.folder.iterdir():
+            if path.name not in digests:
+                with contextlib.suppress(FileNotFoundError):
+                    path.unlink()
+
+    def _sync(self) -> None:
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

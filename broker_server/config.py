@@ -1,0 +1,203 @@
+"""The server's settings, read once from ``server.toml`` and checked on construction.
+
+``firmware_configs/examples/server.toml`` shows every key.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from wire_protocol.codecs import codec_named
+from wire_protocol.errors import ConfigError, DecodeError
+from wire_protocol.messages import TrainingPlan
+from wire_protocol.settings import check_loopback, load_settings
+from wire_protocol.topics import check_name
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSection:
+    """Who this server is and where it keeps its state."""
+
+    state_dir: Path
+    fleet: str = "home"
+    seed: int = 0
+    block_bytes: int = 32_768
+    resend_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_name(self.fleet, what="fleet")
+        _check_range("seed", self.seed, least=0, most=2**53)
+        _check_range("block_bytes", self.block_bytes, least=1024, most=131_072)
+        _check_range("resend_s", self.resend_s, least=0.05, most=3600)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSection:
+    """Which MQTT broker to use; without ``host`` the server starts its own."""
+
+    host: str | None = None
+    port: int = 1883
+    embedded: bool | None = None
+    kind: Literal["auto", "mosquitto", "amqtt"] = "auto"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_loopback(self.address)
+        least = 0 if self.starts_own else 1
+        _check_range("port", self.port, least=least, most=65_535)
+
+    @property
+    def address(self) -> str:
+        """Where the broker listens."""
+        return "127.0.0.1" if self.host is None else self.host
+
+    @property
+    def starts_own(self) -> bool:
+        """Whether the broker is a child of the server."""
+        return self.host is None if self.embedded is None else self.embedded
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSection:
+    """Which training artifact: a folder with a manifest, or a name of the zoo."""
+
+    artifact: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSection:
+    """How rounds are held.
+
+    Attributes:
+        rounds: After how many merged rounds of this run to end; 0 is never.
+        fraction: Part C of the eligible devices that is drawn for a round.
+        devices: How many must be online before the first round.
+        minimum: With fewer accepted updates a round fails.
+        goal: With this many a round merges at once; 0 waits for the whole cohort.
+        deadline_s: When a round merges or fails, whoever is missing.
+        evaluate: Whether devices judge the model on their hold-outs every round.
+    """
+
+    rounds: int = 0
+    fraction: float = 1.0
+    devices: int = 1
+    minimum: int = 1
+    goal: int = 0
+    deadline_s: float = 600.0
+    evaluate: bool = True
+
+    def __post_init__(self) -> None:
+        _check_range("rounds", self.rounds, least=0, most=2**31)
+        _check_range("fraction", self.fraction, least=0.0, most=1.0)
+        _check_range("devices", self.devices, least=1, most=500)
+        _check_range("minimum", self.minimum, least=1, most=500)
+        _check_range("goal", self.goal, least=0, most=500)
+        _check_range("deadline_s", self.deadline_s, least=0.1, most=1e7)
+        if 0 < self.goal < self.minimum:
+            raise ConfigError(
+                f"goal {self.goal} is under minimum {self.minimum}",
+                remedy="raise goal, lower minimum, or set goal = 0 (whole cohort)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSection:
+    """Local training: see ``TrainingPlan``."""
+
+    epochs: int = 1
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_range("epochs", self.epochs, least=1, most=10_000)
+        _check_range("learning_rate", self.learning_rate, least=0.0, most=1e3)
+        _check_range("momentum", self.momentum, least=0.0, most=1.0)
+        _check_range("mu", self.mu, least=0.0, most=1e3)
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSection:
+    """How deltas are encoded, up from devices and down to them."""
+
+    uplink: str = "uq"
+    downlink: str = "uq:1"
+
+    def __post_init__(self) -> None:
+        for key, name in (("uplink", self.uplink), ("downlink", self.downlink)):
+            try:
+                codec_named(name)
+            except DecodeError as error:
+                raise ConfigError(
+                    f"{key}: {error.problem}", remedy='use "uq" or "f32"'
+                ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSection:
+    """How the mean delta moves the global model; beta only matters to FedAvgM."""
+
+    name: Literal["fedavgm", "fedavg"] = "fedavgm"
+    beta: float = 0.5
+    learning_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_range("beta", self.beta, least=0.0, most=0.999)
+        _check_range("learning_rate", self.learning_rate, least=1e-6, most=100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvergenceSection:
+    """When learning has ended: ``patience`` rounds without a gain; 0 is never."""
+
+    patience: int = 0
+    tolerance: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_range("patience", self.patience, least=0, most=2**31)
+        _check_range("tolerance", self.tolerance, least=0.0, most=1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """All of ``server.toml``."""
+
+    server: ServerSection
+    model: ModelSection
+    broker: BrokerSection = field(default_factory=BrokerSection)
+    round: RoundSection = field(default_factory=RoundSection)
+    plan: PlanSection = field(default_factory=PlanSection)
+    codec: CodecSection = field(default_factory=CodecSection)
+    optimizer: OptimizerSection = field(default_factory=OptimizerSection)
+    convergence: ConvergenceSection = field(default_factory=ConvergenceSection)
+
+    def __post_init__(self) -> None:
+        if self.convergence.patience and not self.round.evaluate:
+            raise ConfigError(
+                "[convergence] patience needs the devices' evaluations",
+                remedy="set [round] evaluate = true, or patience = 0",
+            )
+
+    def training_plan(self) -> TrainingPlan:
+        """Return what devices are asked to do."""
+        return TrainingPlan(
+            epochs=self.plan.epochs,
+            learning_rate=self.plan.learning_rate,
+            momentum=self.plan.momentum,
+            mu=self.plan.mu,
+            evaluate=self.round.evaluate,
+            seed=self.server.seed,
+        )
+
+
+def load_config(path: Path) -> ServerConfig:
+    """Read ``server.toml``, or raise ``ConfigError`` or ``RefusedError``."""
+    return load_settings(ServerConfig, path)
+
+
+def _check_range(key: str, value: float, *, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ConfigError(
+            f"{key} is from {least:g} to {most:g}, not {value:g}",
+            remedy=f"correct {key}",
+        )

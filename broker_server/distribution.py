@@ -1,0 +1,82 @@
+"""Distribution: blocks of blobs for the devices that asked, each published once.
+
+Needs are gathered for a moment, then every wanted block goes out once, for all who
+wait, in bursts of bounded size; a need that arrives meanwhile joins the next burst.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.messages import BlobRef, Need
+from wire_protocol.transfer import block_count, block_frame, wanted_blocks
+
+BURST_BLOCKS: Final = 16
+Publish: TypeAlias = Callable[[str, int, bytes], Awaitable[None]]
+"""Publishes a block's frame: digest of its blob, number, payload."""
+
+
+class Distribution:
+    """The blobs on offer and the blocks of them that devices wait for."""
+
+    def __init__(
+        self,
+        publish: Publish,
+        gather: Callable[[], Awaitable[None]],
+        *,
+        block_bytes: int,
+    ) -> None:
+        self._publish = publish
+        self._gather = gather
+        self._block_bytes = block_bytes
+        self._blobs: Mapping[str, bytes] = {}
+        # a dict for its order: who asked first is served first
+        self._wanted: dict[tuple[str, int], None] = {}
+        self._asked = asyncio.Event()
+
+    def offer(self, blobs: Mapping[str, bytes]) -> None:
+        """Replace the blobs that devices may ask for, by digest."""
+        self._blobs = blobs
+
+    def ask(self, need: Need) -> None:
+        """Note what a device lacks.
+
+        Raises:
+            DecodeError: No such blob is on offer; a device may be a version behind.
+        """
+        blob = self._blobs.get(need.blob.sha256)
+        if blob is None or len(blob) != need.blob.size:
+            raise DecodeError(
+                f"blob {need.blob.sha256[:12]} is not on offer",
+                reason=Reason.FETCH_FAILED,
+            )
+        count = block_count(len(blob), block_bytes=self._block_bytes)
+        for index in wanted_blocks(need.missing, count=count):
+            self._wanted[need.blob.sha256, index] = None
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Serve needs until cancelled."""
+        while True:
+            await self._asked.wait()
+            await self._gather()
+            self._asked.clear()
+            while self._wanted:
+                burst = list(self._wanted)[:BURST_BLOCKS]
+                for key in burst:
+                    del self._wanted[key]
+                await asyncio.gather(*(self._send(*key) for key in burst))
+
+    async def _send(self, digest: str, index: int) -> None:
+        blob = self._blobs.get(digest)
+        if blob is None:  # withdrawn while it was waited for
+            return
+        payload = block_frame(
+            blob,
+            BlobRef(digest, len(blob)),
+            index=index,
+            count=block_count(len(blob), block_bytes=self._block_bytes),
+            block_bytes=self._block_bytes,
+        )
+        await self._publish(digest, index, payload)

@@ -1,0 +1,131 @@
+"""Records: what a server remembers of rounds, versions and devices.
+
+This module is pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from wire_protocol.messages import Evaluation
+
+Outcome: TypeAlias = Literal["open", "merged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One accepted update: who sent it, and what it cost.
+
+    ``bytes_up`` is the update's size, ``bytes_down`` what the device says it fetched
+    for the round; both without what MQTT adds. ``evaluation`` judges the version the
+    round began with, on the device's own hold-out.
+    """
+
+    device: str
+    transfer: str
+    runtime: str
+    num_examples: int
+    steps: int
+    loss: float
+    train_s: float
+    bytes_up: int
+    bytes_down: int
+    evaluation: Evaluation | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round. ``merged_version`` is what came of ``version``, if it did.
+
+    ``seconds`` is from the offer to the commit; ``started`` and ``ended`` are seconds
+    since 1970 by the server's clock, for people only.
+    """
+
+    round: int
+    version: int
+    outcome: Outcome
+    merged_version: int | None
+    started: float
+    ended: float | None
+    seconds: float | None
+    cohort: tuple[str, ...]
+    participants: tuple[Participant, ...]
+    refused: Mapping[str, int]
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Distinct runtimes that took part, sorted."""
+        return tuple(sorted({one.runtime for one in self.participants}))
+
+    @property
+    def loss(self) -> float | None:
+        """Mean training loss, weighted by examples."""
+        examples = sum(one.num_examples for one in self.participants)
+        if not examples:
+            return None
+        return sum(one.loss * one.num_examples for one in self.participants) / examples
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Version ``version`` judged on all participants' hold-outs together."""
+        parts = [one.evaluation for one in self.participants if one.evaluation]
+        if not parts:
+            return None
+        return Evaluation(
+            examples=sum(part.examples for part in parts),
+            loss_sum=sum(part.loss_sum for part in parts),
+            correct=sum(part.correct for part in parts),
+        )
+
+    @property
+    def evaluation_loss(self) -> float | None:
+        """Mean hold-out loss of version ``version``."""
+        judged = self.evaluation
+        return judged.loss_sum / judged.examples if judged else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Hold-out accuracy of version ``version``, 0 to 1."""
+        judged = self.evaluation
+        return judged.correct / judged.examples if judged else None
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes of all accepted updates."""
+        return sum(one.bytes_up for one in self.participants)
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes the participants fetched."""
+        return sum(one.bytes_down for one in self.participants)
+
+    @property
+    def max_train_s(self) -> float:
+        """Training time of the slowest participant."""
+        return max((one.train_s for one in self.participants), default=0.0)
+
+    @property
+    def overhead_seconds(self) -> float | None:
+        """What the round took beyond the slowest participant's training."""
+        return None if self.seconds is None else self.seconds - self.max_train_s
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version: digest of the parameters devices hold, and its delta's size."""
+
+    version: int
+    params: str
+    delta_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """A device as it last checked in."""
+
+    device: str
+    runtime: str
+    family: str
+    num_examples: int
+    first_seen: float
+    last_seen: float

@@ -1,0 +1,79 @@
+"""Registry: what is known of every device, as a fold over what it said.
+
+This module is pure.
+
+>>> pi = CheckIn(1, "litert 2.1", "tflite", ("uq", "f32"), 120)
+>>> fleet = Registry().checked_in("pi-1", pi).availability("pi-1", online=True)
+>>> fleet.eligible(families={"tflite"}, codec="uq:2")
+('pi-1',)
+>>> fleet.excluded("pi-1").eligible(families={"tflite"}, codec="uq:2")
+()
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from wire_protocol.errors import Reason
+from wire_protocol.messages import CheckIn
+
+EXCLUDING: Final = frozenset({Reason.WRONG_SCHEMA, Reason.SELF_TEST_FAILED})
+"""Reasons that will not go away by trying the next round."""
+MAX_DEVICES: Final = 10_000
+"""Bound on memory; whoever can publish could invent device names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: is it there, what can it do, may it be invited."""
+
+    online: bool = False
+    check_in: CheckIn | None = None
+    excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All devices, by id."""
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+
+    def checked_in(self, device: str, check_in: CheckIn) -> "Registry":
+        """Take a check-in; one of another connection ends an exclusion."""
+        known = self._known(device)
+        anew = known.check_in is not None and known.check_in.conn != check_in.conn
+        excluded = known.excluded and not anew
+        return self._with(device, replace(known, check_in=check_in, excluded=excluded))
+
+    def availability(self, device: str, *, online: bool) -> "Registry":
+        """Take ``online`` or ``offline``; who was offline must check in anew."""
+        if not online:
+            return self._with(device, Device()) if device in self.devices else self
+        return self._with(device, replace(self._known(device), online=True))
+
+    def excluded(self, device: str) -> "Registry":
+        """Do not invite ``device`` until it checks in anew."""
+        return self._with(device, replace(self._known(device), excluded=True))
+
+    def eligible(self, *, families: Collection[str], codec: str) -> tuple[str, ...]:
+        """Return who can take part now, sorted: online, able, and not excluded."""
+        spoken = codec.partition(":")[0]
+        return tuple(
+            sorted(
+                name
+                for name, device in self.devices.items()
+                if device.online
+                and not device.excluded
+                and device.check_in is not None
+                and device.check_in.family in families
+                and spoken in device.check_in.codecs
+            )
+        )
+
+    def _known(self, device: str) -> Device:
+        return self.devices.get(device, Device())
+
+    def _with(self, name: str, device: Device) -> "Registry":
+        if name not in self.devices and len(self.devices) >= MAX_DEVICES:
+            return self
+        return Registry({**self.devices, name: device})
