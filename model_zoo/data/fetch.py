@@ -53,7 +53,10 @@ def fetch_file(download: Download, folder: Path) -> Path:
         refusal = getattr(error, "response", None)
         if refusal is not None:
             refusal.close()  # pooch leaves it open
-        # The text of a failed request is long and says the address again.
-        cause = " ".join(str(error).split())[:160]
+        # requests wraps what happened several times, saying the address each time.
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        cause = " ".join(str(first).split())[:160]
         raise ConfigError(f"cannot fetch {download.url}: {cause}") from error
     return Path(path)

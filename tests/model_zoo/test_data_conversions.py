@@ -53,6 +53,15 @@ def test_a_window_is_kept_when_most_of_it_has_one_label() -> None:
         assert windows_of(text) == kept
 
 
+def test_values_are_rounded_to_32_bits_before_16() -> None:
+    # Above the middle of two float16 values by less than float32 can tell.
+    value = 1 + 2**-11 + 2**-30
+    text = recording(list(range(0, 1001, 10)), [0] * 101)
+    made = windows({"s01_01_sp": text.replace(b",1,-2,", f",{value},-2,".encode())})
+    assert set(made["x"][..., 1].ravel().tolist()) == {1.0}
+    assert np.float16(value) != 1.0
+
+
 def windows_of(text: bytes) -> list[int]:
     whole = recording(list(range(0, 1001, 10)), [4] * 101)
     made = windows({"s01_01_sp": text, "s02_01_sp": whole})

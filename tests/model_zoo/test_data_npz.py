@@ -143,6 +143,13 @@ def encrypted(content: bytes) -> bytes:
     return bytes(changed)
 
 
+def deflated(content: bytes) -> bytes:
+    """Return the first nine packed bytes, behind the local header of ``x.npy``."""
+    start = 30 + int.from_bytes(content[26:28], "little")
+    start += int.from_bytes(content[28:30], "little")
+    return content[start : start + 9]
+
+
 HOSTILE = {
     "pickled objects": (
         packed(np.savez, x=np.array([[print]], object), y=Y),
@@ -187,6 +194,10 @@ HOSTILE = {
         "packed in a way",
     ),
     "encryption": (encrypted(GOOD[0]), "cannot be read as .npz"),
+    "a broken deflate stream": (
+        GOOD[1].replace(deflated(GOOD[1]), b"\xff" * 9),
+        "cannot be read as .npz: Error -3",
+    ),
     "no zip": (bz2.compress(GOOD[0]), "cannot be read as .npz"),
     "nothing": (b"", "cannot be read as .npz"),
 }

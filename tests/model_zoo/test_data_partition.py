@@ -91,6 +91,12 @@ def test_a_small_alpha_makes_devices_that_know_few_classes() -> None:
     assert commonest(1000.0) < 0.15
 
 
+def test_a_large_alpha_gives_everyone_the_same_of_every_class() -> None:
+    y = np.repeat(np.arange(5, dtype=np.int32), 40)
+    for part in dirichlet(y, 4, alpha=1e6, rng=seeded(0)):
+        assert np.bincount(y[part]).tolist() == [10] * 5
+
+
 def test_seeds_and_streams_give_other_partitions() -> None:
     y = np.repeat(np.arange(10, dtype=np.int32), 50)
     first, *others = (
