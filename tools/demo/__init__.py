@@ -1,0 +1,1 @@
+"""``edgefed demo``: a whole federation of real processes on one machine."""

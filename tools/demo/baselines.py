@@ -1,0 +1,73 @@
+"""What the federation is compared with: training alone, and training centrally.
+
+Both run the same model from the same start for as many local epochs as a device was
+given, through the same trainer, and are judged on the same examples.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_agent.examples import Examples
+from edge_agent.trainers.trainer import Trainer
+from edge_agent.training import train
+from tools.demo.judging import Judge
+from wire_protocol.messages import TrainingPlan
+from wire_protocol.params import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """Accuracies on the judging examples; ``local`` in the order of the devices."""
+
+    central: float
+    local: tuple[float, ...]
+
+    @property
+    def local_mean(self) -> float:
+        """Mean accuracy of the devices' own models."""
+        return float(np.mean(self.local))
+
+
+def compare(
+    trainer: Trainer,
+    start: Vector,
+    *,
+    devices: Sequence[Examples],
+    plan: TrainingPlan,
+    batch: int,
+    judge: Judge,
+    progress: Callable[[str], None],
+) -> Baselines:
+    """Train each of ``devices`` alone, then all of their examples in one place.
+
+    Args:
+        trainer: Runs the steps.
+        start: The federation's version 0, shape ``[size]``.
+        devices: Training examples of every device.
+        plan: Its epochs are those of the whole federation together.
+        batch: Batch size of the artifact.
+        judge: Accuracy on the judging examples.
+        progress: Told what is being trained.
+
+    Raises:
+        TrainingError: Training diverged.
+    """
+
+    def judged(examples: Examples) -> float:
+        model = train(
+            trainer, examples, base=start, plan=plan, batch=batch, seed=plan.seed
+        )
+        return judge(model.params)
+
+    local = []
+    for number, examples in enumerate(devices, start=1):
+        progress(f"training device {number} of {len(devices)} alone")
+        local.append(judged(examples))
+    progress("training centrally on all examples")
+    everything = Examples(
+        np.concatenate([examples.x for examples in devices]),
+        np.concatenate([examples.y for examples in devices]),
+    )
+    return Baselines(judged(everything), tuple(local))

@@ -1,0 +1,95 @@
+"""Child processes that never outlive us: stopped in order, or killed by the kernel.
+
+Every child has a session of its own, so that Ctrl-C in the terminal reaches only the
+parent, which then stops the children one after the other.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from broker_server import die_with_parent
+
+GRACE_S: Final = 10.0
+"""How long a child may take to leave by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running command of ours and the file that takes what it says."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def last_words(self) -> str:
+        """Return the last line the child wrote, without the command's own prefix."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        last = lines[-1].removeprefix("edgefed: ") if lines else ""
+        return last or f"it said nothing (exit code {self.process.returncode})"
+
+
+class Children:
+    """The children of one demo; leaving the context stops those that still run."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.shield(self.stop(self._children))
+
+    async def start(self, name: str, words: Sequence[str], *, log: Path) -> Child:
+        """Start ``edgefed`` with ``words``; what it prints goes to ``log``."""
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *_dies_with_us(),
+                sys.executable,
+                "-m",
+                "tools.cli",
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+    async def stop(self, children: Sequence[Child]) -> None:
+        """Ask ``children`` to leave; kill those that do not within ``GRACE_S``."""
+        for child in children:
+            _signal(child, signal.SIGTERM)
+        waits = [asyncio.create_task(child.process.wait()) for child in children]
+        if waits:
+            await asyncio.wait(waits, timeout=GRACE_S)
+        for child in children:
+            _signal(child, signal.SIGKILL)
+        for child in children:
+            await child.process.wait()
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    if child.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(number)
+
+
+def _dies_with_us() -> list[str]:
+    launcher = Path(die_with_parent.__file__)
+    return [sys.executable, "-IS", str(launcher), str(os.getpid())]

@@ -1,0 +1,199 @@
+"""Run a federation of real processes and watch it: broker, server, agents.
+
+The broker outlives everybody, so that the last words of server and agents are heard.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from broker_server.embedded_broker import embedded_broker
+from tools.demo.children import Child, Children
+from tools.demo.display import Display
+from tools.demo.fleet_state import FleetState, observed_topics, seen
+from tools.demo.plan import DemoPlan
+from tools.demo.workspace import FLEET, Workspace
+from wire_protocol.errors import DecodeError, EdgefedError
+from wire_protocol.link import LinkSettings, Received
+from wire_protocol.mqtt import MqttLink
+from wire_protocol.topics import Topics
+
+FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the observer saw: the fleet at the end, and how long it took."""
+
+    fleet: FleetState
+    seconds: float
+
+
+class StoppedEarlyError(EdgefedError):
+    """A process of the federation ended before the federation did."""
+
+    def __init__(self, child: Child) -> None:
+        super().__init__(
+            f"{child.name} stopped early: {child.last_words()}",
+            remedy=f"read {child.log}",
+        )
+        self.exit_code = child.process.returncode or 1
+
+
+async def run_federation(
+    workspace: Workspace,
+    plan: DemoPlan,
+    *,
+    display: Display,
+    on_version: Callable[[int], None],
+    broker_kind: Literal["auto", "mosquitto", "amqtt"],
+) -> Watched:
+    """Run ``plan`` until the server says that it is finished; leave nothing running.
+
+    Args:
+        workspace: Where shards are, and configurations and logs go.
+        plan: What to run.
+        display: Is shown the fleet whenever it changes.
+        on_version: Told of every new version of the model, in order.
+        broker_kind: Which broker to start.
+
+    Raises:
+        StoppedEarlyError: A process died; its exit code and last line are in it.
+        RefusedError: The broker did not start.
+    """
+    clock = asyncio.get_running_loop().time
+    async with (
+        embedded_broker(0, workspace.folder / "broker", kind=broker_kind) as broker,
+        MqttLink(
+            LinkSettings(
+                "127.0.0.1", broker.port, identity="observer", protocol=broker.protocol
+            ),
+            fail_fast=True,
+        ) as link,
+        Children() as children,
+    ):
+        if broker.notice:
+            display.say(broker.notice)
+        workspace.configure(plan, port=broker.port, protocol=broker.protocol)
+        topics = Topics(FLEET)
+        for topic in observed_topics(topics):
+            await link.subscribe(topic)
+        began = clock()
+        server, agents = await _start(children, workspace)
+        observer = Observer(link, topics, display=display, on_version=on_version)
+        watching = asyncio.create_task(observer.watch())
+        try:
+            await _until_finished(observer, server, agents)
+            seconds = clock() - began
+            await _ended(server)
+            await children.stop(agents)
+            await observer.until(_everybody_left, timeout_s=2.0)
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+        return Watched(observer.fleet, seconds)
+
+
+class Observer:
+    """Folds what the fleet says into one picture."""
+
+    def __init__(
+        self,
+        link: MqttLink,
+        topics: Topics,
+        *,
+        display: Display,
+        on_version: Callable[[int], None],
+    ) -> None:
+        self.fleet = FleetState()
+        self._link = link
+        self._topics = topics
+        self._display = display
+        self._on_version = on_version
+        self._changed = asyncio.Condition()
+
+    async def watch(self) -> None:
+        """Take in messages until cancelled."""
+        async for event in self._link.events():
+            if not isinstance(event, Received):
+                continue
+            try:
+                levels = self._topics.levels(event.topic)
+            except DecodeError:
+                continue
+            before = self.fleet.server.version
+            self.fleet = seen(self.fleet, levels, event.payload)
+            for version in range(before + 1, self.fleet.server.version + 1):
+                self._on_version(version)
+            self._display.show(self.fleet)
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def until(
+        self, holds: Callable[[FleetState], bool], *, timeout_s: float | None = None
+    ) -> bool:
+        """Wait until ``holds`` of the fleet; False when the time is over before."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: holds(self.fleet))
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _start(children: Children, workspace: Workspace) -> tuple[Child, list[Child]]:
+    server = await children.start(
+        "the server",
+        ["server", "run", "--config", str(workspace.server_config)],
+        log=workspace.folder / "server.log",
+    )
+    agents = [
+        await children.start(
+            device.name,
+            ["agent", "run", "--config", str(device.config)],
+            log=device.log,
+        )
+        for device in workspace.devices
+    ]
+    return server, agents
+
+
+async def _until_finished(
+    observer: Observer, server: Child, agents: list[Child]
+) -> None:
+    """Wait for the end of the federation, or raise for the first child that died."""
+    finished = asyncio.create_task(
+        observer.until(lambda fleet: fleet.server.phase == FINISHED)
+    )
+    exits: Mapping[asyncio.Task[int], Child] = {
+        asyncio.create_task(child.process.wait()): child for child in [server, *agents]
+    }
+    try:
+        done, _ = await asyncio.wait(
+            {finished, *exits}, return_when=asyncio.FIRST_COMPLETED
+        )
+        died = [exits[task] for task in done if task in exits]
+        # a server that finished may leave before we have read that it did
+        if died and died != [server]:
+            raise StoppedEarlyError(
+                next(child for child in died if child is not server)
+            )
+        if died and not await asyncio.wait_for(finished, timeout=2.0):
+            raise StoppedEarlyError(server)
+    except TimeoutError:
+        raise StoppedEarlyError(server) from None
+    finally:
+        for task in (finished, *exits):
+            task.cancel()
+        await asyncio.wait({finished, *exits})
+
+
+async def _ended(server: Child) -> None:
+    code = await server.process.wait()
+    if code:
+        raise StoppedEarlyError(server)
+
+
+def _everybody_left(fleet: FleetState) -> bool:
+    return not any(device.online for device in fleet.devices.values())
