@@ -30,7 +30,7 @@ _DTYPES: Final = frozenset(
 )
 _HEADER: Final = re.compile(
     rb"\{'descr': '([<|][a-z]\d)', 'fortran_order': (False|True), "
-    rb"'shape': \(((?:\d{1,12},? ?){0,8})\), \} *\n"
+    rb"'shape': \((\d{1,12},|(?:\d{1,12}(?:, \d{1,12}){1,7})?)\), \} *\n"
 )
 _PREAMBLE: Final = b"\x93NUMPY\x01\x00"
 _BROKEN: Final = (
@@ -106,5 +106,5 @@ def _header(
         found = _HEADER.fullmatch(header)
     if found is None or found[1].decode() not in _DTYPES:
         raise ConfigError(f"array {name} is not a plain little-endian array")
-    shape = tuple(int(side) for side in found[3].replace(b" ", b"").split(b",") if side)
+    shape = tuple(int(side) for side in found[3].split(b",") if side)
     return np.dtype(found[1].decode()), shape, "F" if found[2] == b"True" else "C"

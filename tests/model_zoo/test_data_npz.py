@@ -184,6 +184,15 @@ HOSTILE = {
         "fewer or more bytes than 64",
     ),
     "a negative side": (npz_of(header_of("'<f4'", "(-1, 4)")), "x is not a plain"),
+    # A pattern that can split digits in many ways would never come back from this.
+    "too many digits": (
+        npz_of(header_of("'<f4'", f"({'1' * 96})")),
+        "x is not a plain",
+    ),
+    "too many sides": (
+        npz_of(header_of("'<f4'", "(" + "1, " * 30 + "1)")),
+        "x is not a plain",
+    ),
     "code in the header": (
         npz_of(header_of("__import__('os').abort()", "(1, 4)")),
         "x is not a plain",
