@@ -86,6 +86,7 @@ class MqttLink:
         self._filters: dict[str, int] = {}
         self._events: asyncio.Queue[LinkEvent | None] = asyncio.Queue()
         self._wire: _Wire | None = None
+        self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._proven: MqttVersion | None = None
         self._told: str | None = None
@@ -99,6 +100,8 @@ class MqttLink:
         wire = await self._connect() if self._fail_fast else None
         self._task = asyncio.create_task(self._keep_connected(wire))
         self._task.add_done_callback(lambda _: self._events.put_nowait(None))
+        if self._fail_fast:
+            await self._up.wait()  # so that the caller may publish at once
         return self
 
     async def __aexit__(
@@ -225,6 +228,7 @@ class MqttLink:
                 await wire.subscribe_all(missing)
                 held |= missing
             self._wire = wire
+            self._up.set()
             self._told = None
             self._connections += 1
             self._events.put_nowait(Connected(self._connections, wire.version))
