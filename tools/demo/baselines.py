@@ -5,7 +5,6 @@ given, through the same trainer, and are judged on the same examples.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,21 +12,9 @@ from edge_agent.examples import Examples
 from edge_agent.trainers.trainer import Trainer
 from edge_agent.training import train
 from tools.demo.judging import Judge
+from tools.demo.outcome import Baselines
 from wire_protocol.messages import TrainingPlan
 from wire_protocol.params import Vector
-
-
-@dataclass(frozen=True, slots=True)
-class Baselines:
-    """Accuracies on the judging examples; ``local`` in the order of the devices."""
-
-    central: float
-    local: tuple[float, ...]
-
-    @property
-    def local_mean(self) -> float:
-        """Mean accuracy of the devices' own models."""
-        return float(np.mean(self.local))
 
 
 def compare(

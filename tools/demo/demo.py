@@ -15,11 +15,11 @@ from edge_agent.training import evaluate
 from model_zoo import zoo
 from model_zoo.data import catalog
 from model_zoo.data.federation import Federation, federate
-from tools.demo.baselines import Baselines, compare
+from tools.demo.baselines import compare
 from tools.demo.display import Display
 from tools.demo.federation_run import Watched, run_federation
 from tools.demo.judging import Judge, Jury
-from tools.demo.outcome import DemoOutcome, DeviceOutcome, RoundOutcome
+from tools.demo.outcome import Baselines, DemoOutcome, DeviceOutcome, RoundOutcome
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import HOLDOUT, Workspace
 from wire_protocol.errors import ConfigError, TrainingError

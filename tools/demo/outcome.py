@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import mean, median
 
-from tools.demo.baselines import Baselines
 from tools.demo.plan import DemoPlan
 
 FLOAT32_BITS = 32
@@ -53,6 +52,19 @@ class DeviceOutcome:
     bytes_received: int
     rss_mib: float
     local_accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """Accuracies on the judging examples; ``local`` in the order of the devices."""
+
+    central: float
+    local: tuple[float, ...]
+
+    @property
+    def local_mean(self) -> float:
+        """Mean accuracy of the devices' own models."""
+        return mean(self.local)
 
 
 @dataclass(frozen=True, slots=True)
