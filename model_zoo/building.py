@@ -24,7 +24,7 @@ SELF_TEST_TOLERANCE: Final = 1e-4
 
 def build(model: Model, folder: Path) -> Manifest:
     """Write the artifact into ``folder``, made if need be, and return its manifest."""
-    files = {"model.tflite": _tflite(model), **_onnx(model)}
+    files = {**_onnx(model), "model.tflite": _tflite(model)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -8,7 +8,7 @@ from typing import Final
 from model_zoo.layers import dense, relu, scale
 from model_zoo.model import Model, PlanDefaults
 
-PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.1, momentum=0.0)
+PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.05, momentum=0.5)
 
 MODEL: Final = Model(
     name="digits-mlp",
@@ -18,4 +18,5 @@ MODEL: Final = Model(
     batch=32,
     layers=(scale(1 / 16), dense(96), relu(), dense(64), relu(), dense(10)),
     plan=PLAN,
+    spread=16.0,
 )

@@ -31,6 +31,7 @@ class Model:
         batch: Examples in a step; fixed, with weights for the rows in use.
         layers: In order.
         plan: Recommended federated settings.
+        spread: Typical size of an input value, for made-up examples.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Model:
     batch: int
     layers: tuple[Layer, ...]
     plan: PlanDefaults
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         shape = self.input_shape

@@ -88,7 +88,8 @@ class NumpyBackend:
     def matmul(
         self, a: Array, b: Array, *, flip_a: bool = False, flip_b: bool = False
     ) -> Array:
-        return np.matmul(a.T if flip_a else a, b.T if flip_b else b)
+        product: Array = np.matmul(a.T if flip_a else a, b.T if flip_b else b)
+        return product
 
     def conv2d(
         self, x: Array, kernel: Array, *, strides: Pair, dilations: Pair

@@ -3,8 +3,10 @@
 For building and verifying only; devices have their own trainers.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -41,13 +43,9 @@ def oracle(model: Model, *, dtype: DTypeLike = np.float64) -> Runner:
 
 def litert(folder: Path) -> Runner:
     """Run ``model.tflite`` on LiteRT, one thread."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "LiteRT is not installed", remedy="pip install 'edgefed[litert]'"
-        ) from error
-    interpreter = Interpreter(str(folder / "model.tflite"), num_threads=1)
+    interpreter = _litert("interpreter").Interpreter(
+        str(folder / "model.tflite"), num_threads=1
+    )
     signatures = {
         name: interpreter.get_signature_runner(name)
         for name in interpreter.get_signature_list()
@@ -60,14 +58,23 @@ def litert(folder: Path) -> Runner:
     return run
 
 
+def tflite_operators(folder: Path) -> frozenset[str]:
+    """Return the names of all operators in ``model.tflite``, custom ones included."""
+    schema = _litert("schema_py_generated")
+    raw = (folder / "model.tflite").read_bytes()
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(raw, 0))
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    return frozenset(
+        names[code.builtinCode]
+        if code.customCode is None
+        else f"CUSTOM {code.customCode.decode()}"
+        for code in file.operatorCodes
+    )
+
+
 def onnx_runtime(folder: Path) -> Runner:
     """Run the ``.onnx`` files on ONNX Runtime, one thread."""
-    try:
-        import onnxruntime  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            "ONNX Runtime is not installed", remedy="pip install 'edgefed[onnx]'"
-        ) from error
+    onnxruntime = _imported("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -84,3 +91,17 @@ def onnx_runtime(folder: Path) -> Runner:
         return dict(zip(names, session.run(None, dict(given)), strict=True))
 
     return run
+
+
+def _litert(module: str) -> ModuleType:
+    return _imported(f"ai_edge_litert.{module}", extra="litert")
+
+
+def _imported(name: str, *, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed",
+            remedy=f"pip install 'edgefed[{extra}]'",
+        ) from error

@@ -35,9 +35,14 @@ def model(name: str) -> Model:
     )
 
 
+def shipped_folder(name: str) -> Path:
+    """Return where the package keeps the artifact, whether or not it is there."""
+    return _ARTIFACTS / model(name).name
+
+
 def artifact_folder(name: str) -> Path:
     """Return the folder of the built artifact that ships with the package."""
-    folder = _ARTIFACTS / model(name).name
+    folder = shipped_folder(name)
     if not (folder / "manifest.json").is_file():
         raise ConfigError(
             f"the artifact of {name} is not in this installation",

@@ -1,0 +1,119 @@
+"""``edgefed zoo``: list, build and verify models, and say where an artifact is."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from model_zoo import zoo
+from wire_protocol.errors import ConfigError
+
+
+def add_commands(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    """Add ``zoo`` and its leaves."""
+    group = subparsers.add_parser("zoo", help="models and their training artifacts")
+    leaves = group.add_subparsers(required=True, metavar="COMMAND")
+
+    leaf = leaves.add_parser("list", help="list the models")
+    leaf.set_defaults(run=_list)
+
+    leaf = leaves.add_parser("build", help="build an artifact (needs edgefed[zoo])")
+    leaf.add_argument("name", metavar="NAME")
+    leaf.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to write it (default: in place of the one that ships)",
+    )
+    leaf.set_defaults(run=_build)
+
+    leaf = leaves.add_parser(
+        "verify", help="check gradients, agreement of runtimes, and operators"
+    )
+    which = leaf.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME")
+    which.add_argument("--all", action="store_true", help="verify every model")
+    leaf.add_argument("--json", action="store_true", help="print JSON")
+    leaf.set_defaults(run=_verify)
+
+    leaf = leaves.add_parser("path", help="print the folder of an artifact")
+    leaf.add_argument("name", metavar="NAME")
+    leaf.set_defaults(run=_path)
+
+
+def _list(_args: argparse.Namespace) -> int:
+    row = "{:<14}{:<12}{:<9}{:>7}{:>12}{:>13}{:>11}"
+    print(
+        row.format(
+            "NAME",
+            "DATA",
+            "INPUT",
+            "CLASSES",
+            "PARAMETERS",
+            "TFLITE BYTES",
+            "ONNX BYTES",
+        )
+    )
+    for name, model in zoo.MODELS.items():
+        manifest = zoo.manifest(name)
+        sizes = [
+            sum(ref.size for ref in manifest.family_files(family).values())
+            for family in ("tflite", "onnx")
+        ]
+        shape = "x".join(map(str, model.input_shape))
+        print(
+            row.format(
+                name, model.data, shape, model.classes, model.layout.size, *sizes
+            )
+        )
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    from model_zoo.building import build  # noqa: PLC0415
+
+    model = zoo.model(args.name)
+    folder = args.out or zoo.shipped_folder(args.name)
+    try:
+        manifest = build(model, folder)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", remedy="choose another --out"
+        ) from error
+    for name, ref in sorted(manifest.files.items()):
+        print(f"{folder / name}  {ref.size} bytes")
+    print(folder / "manifest.json")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from model_zoo.verify import verify  # noqa: PLC0415
+
+    names = list(zoo.MODELS) if args.all else [args.name]
+    findings = {
+        name: verify(zoo.model(name), zoo.artifact_folder(name)) for name in names
+    }
+    if args.json:
+        plain = {
+            name: [{**asdict(check), "passed": check.passed} for check in checks]
+            for name, checks in findings.items()
+        }
+        print(json.dumps(plain, indent=2))
+    else:
+        for name, checks in findings.items():
+            print(name)
+            for check in checks:
+                mark = "ok  " if check.passed else "FAIL"
+                print(
+                    f"  {mark} {check.what}: {check.value:.3g} (at most"
+                    f" {check.limit:g}; {check.detail})"
+                )
+    passed = all(check.passed for checks in findings.values() for check in checks)
+    return 0 if passed else 1
+
+
+def _path(args: argparse.Namespace) -> int:
+    print(zoo.artifact_folder(args.name))
+    return 0

@@ -1,0 +1,94 @@
+"""A small model for every kind of layer, and batches to train it with."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_zoo.backend import Shape
+from model_zoo.convolutions import conv1d, conv2d
+from model_zoo.layers import Layer, dense, flatten, frozen, relu, scale
+from model_zoo.model import Model, PlanDefaults
+from model_zoo.norms import group_norm
+from model_zoo.pools import average_pool, global_average_pool, max_pool
+from wire_protocol.selftest import Batch
+
+BATCH: Final = 4
+CLASSES: Final = 3
+IMAGE: Final = (7, 6, 4)
+SIGNAL: Final = (9, 4)
+
+_LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
+    "dense": ((5,), ()),
+    "relu": ((5,), (dense(6), relu())),
+    "frozen": ((5,), (frozen(dense(6)), relu())),
+    "scale": (IMAGE, (conv2d(2, (1, 1)), scale(0.5, -2.0), flatten())),
+    "conv2d_same": (IMAGE, (scale(2.0), conv2d(5, (3, 2)), flatten())),
+    "conv2d_valid": (IMAGE, (conv2d(5, (3, 2), padding="valid"), flatten())),
+    "conv2d_same_stride": (
+        IMAGE,
+        (conv2d(4, (1, 1)), conv2d(5, (3, 3), stride=2), flatten()),
+    ),
+    "conv2d_valid_stride": (
+        IMAGE,
+        (conv2d(4, (1, 1)), conv2d(5, (2, 3), stride=2, padding="valid"), flatten()),
+    ),
+    "conv2d_cut": (IMAGE, (conv2d(4, (1, 1)), conv2d(5, (1, 1), stride=2), flatten())),
+    "conv1d_same": (SIGNAL, (conv1d(4, 1), conv1d(5, 4), flatten())),
+    "conv1d_valid_stride": (
+        SIGNAL,
+        (conv1d(4, 1), conv1d(5, 4, stride=2, padding="valid"), flatten()),
+    ),
+    "max_pool_image": (IMAGE, (conv2d(4, (1, 1)), max_pool(2), flatten())),
+    "max_pool_signal": (SIGNAL, (conv1d(4, 1), max_pool(2), flatten())),
+    "average_pool_image": (IMAGE, (conv2d(4, (1, 1)), average_pool(3), flatten())),
+    "average_pool_signal": (SIGNAL, (conv1d(4, 1), average_pool(2), flatten())),
+    "group_norm_image": (IMAGE, (conv2d(4, (1, 1)), group_norm(2), flatten())),
+    "group_norm_signal": (SIGNAL, (conv1d(4, 1), group_norm(4), relu(), flatten())),
+    "global_average_pool": (IMAGE, (conv2d(5, (2, 2)), global_average_pool())),
+}
+
+
+def _model(name: str, shape: Shape, *, layers: tuple[Layer, ...]) -> Model:
+    return Model(
+        name=name,
+        data="none",
+        input_shape=shape,
+        classes=CLASSES,
+        batch=BATCH,
+        layers=(*layers, dense(CLASSES)),
+        plan=PlanDefaults(rounds=1, epochs=1, learning_rate=0.1, momentum=0.9),
+    )
+
+
+CASES: Final = {
+    name: _model(name, shape, layers=layers)
+    for name, (shape, layers) in _LAYERS.items()
+}
+
+
+def params_of(model: Model, *, seed: int) -> list[NDArray[np.float32]]:
+    """Draw parameters, every one of them away from zero."""
+    rng = np.random.default_rng(seed)
+    return [
+        (rng.standard_normal(spec.shape) * 0.5 + 0.1).astype(np.float32)
+        for spec in model.layout.specs
+    ]
+
+
+def batches_of(model: Model, *, seed: int, steps: int = 1) -> Iterator[Batch]:
+    """Draw batches; weights are any, not just 0 and 1."""
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        yield Batch(
+            rng.standard_normal((model.batch, *model.input_shape)).astype(np.float32),
+            rng.integers(0, model.classes, model.batch).astype(np.int32),
+            rng.uniform(0.1, 2.0, model.batch).astype(np.float32),
+        )
+
+
+def distance(mine: list[NDArray[Any]], theirs: list[NDArray[Any]]) -> float:
+    """Return the greatest difference of any two values."""
+    pairs = zip(mine, theirs, strict=True)
+    return max(float(np.max(np.abs(a - b))) for a, b in pairs)

@@ -1,0 +1,127 @@
+"""The hand-written gradients against Keras layers and TensorFlow's autodiff."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_zoo import tflite_backend
+from model_zoo.runners import oracle
+from model_zoo.stepping import Settings, train
+from tests.model_zoo.cases import CASES, batches_of, distance, params_of
+
+tf: Any = vars(tflite_backend)["tf"]
+layers = tf.keras.layers
+
+KERAS: dict[str, Callable[[], list[Any]]] = {
+    "dense": list,
+    "relu": lambda: [layers.Dense(6), layers.ReLU()],
+    "scale": lambda: [
+        layers.Conv2D(2, 1),
+        layers.Lambda(lambda x: x * tf.constant([0.5, -2.0])),
+        layers.Flatten(),
+    ],
+    "conv2d_same": lambda: [
+        layers.Rescaling(2.0),
+        layers.Conv2D(5, (3, 2), padding="same"),
+        layers.Flatten(),
+    ],
+    "conv2d_valid": lambda: [layers.Conv2D(5, (3, 2)), layers.Flatten()],
+    "conv2d_same_stride": lambda: [
+        layers.Conv2D(4, 1),
+        layers.Conv2D(5, 3, strides=2, padding="same"),
+        layers.Flatten(),
+    ],
+    "conv2d_valid_stride": lambda: [
+        layers.Conv2D(4, 1),
+        layers.Conv2D(5, (2, 3), strides=2),
+        layers.Flatten(),
+    ],
+    "conv2d_cut": lambda: [
+        layers.Conv2D(4, 1),
+        layers.Conv2D(5, 1, strides=2, padding="same"),
+        layers.Flatten(),
+    ],
+    "conv1d_same": lambda: [
+        layers.Conv1D(4, 1),
+        layers.Conv1D(5, 4, padding="same"),
+        layers.Flatten(),
+    ],
+    "conv1d_valid_stride": lambda: [
+        layers.Conv1D(4, 1),
+        layers.Conv1D(5, 4, strides=2),
+        layers.Flatten(),
+    ],
+    "max_pool_image": lambda: [
+        layers.Conv2D(4, 1),
+        layers.MaxPool2D(2),
+        layers.Flatten(),
+    ],
+    "max_pool_signal": lambda: [
+        layers.Conv1D(4, 1),
+        layers.MaxPool1D(2),
+        layers.Flatten(),
+    ],
+    "average_pool_image": lambda: [
+        layers.Conv2D(4, 1),
+        layers.AveragePooling2D(3),
+        layers.Flatten(),
+    ],
+    "average_pool_signal": lambda: [
+        layers.Conv1D(4, 1),
+        layers.AveragePooling1D(2),
+        layers.Flatten(),
+    ],
+    "group_norm_image": lambda: [
+        layers.Conv2D(4, 1),
+        layers.GroupNormalization(2, epsilon=1e-5),
+        layers.Flatten(),
+    ],
+    "group_norm_signal": lambda: [
+        layers.Conv1D(4, 1),
+        layers.GroupNormalization(4, epsilon=1e-5),
+        layers.ReLU(),
+        layers.Flatten(),
+    ],
+    "global_average_pool": lambda: [
+        layers.Conv2D(5, 2, padding="same"),
+        layers.GlobalAveragePooling2D(),
+    ],
+}
+
+
+def test_every_trainable_case_has_a_keras_twin() -> None:
+    assert set(KERAS) == set(CASES) - {"frozen"}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_five_steps_equal_those_of_autodiff(name: str) -> None:
+    model, params = CASES[name], params_of(CASES[name], seed=1)
+    batches = list(batches_of(model, seed=2, steps=5))
+    settings = Settings(learning_rate=0.05, momentum=0.9)
+    mine = train(oracle(model), params, batches=batches, settings=settings)
+
+    twin = tf.keras.Sequential(
+        [
+            layers.Input(model.input_shape),
+            *KERAS[name](),
+            layers.Dense(model.classes),
+        ]
+    )
+    twin.set_weights(params)
+    velocity = [np.zeros_like(tensor) for tensor in params]
+    for batch, loss in zip(batches, mine.losses, strict=True):
+        with tf.GradientTape() as tape:
+            each = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                batch.y, twin(batch.x, training=True)
+            )
+            mean = tf.reduce_sum(each * batch.w) / tf.reduce_sum(batch.w)
+        assert float(mean) == pytest.approx(loss, rel=1e-4)
+        grads = tape.gradient(mean, twin.trainable_variables)
+        for i, (weight, grad) in enumerate(
+            zip(twin.trainable_variables, grads, strict=True)
+        ):
+            velocity[i] = 0.9 * velocity[i] + grad.numpy()
+            weight.assign_sub(0.05 * velocity[i])
+    assert distance(mine.params, twin.get_weights()) < 2e-5
