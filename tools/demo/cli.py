@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,22 +132,8 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
             f"{args.data} has no model of its own",
             remedy="name one with --model; see edgefed zoo list",
         )
-    suited = zoo.model(name).plan
-    defaults = DemoPlan(
-        data=args.data,
-        model=name,
-        devices=None,
-        rounds=suited.rounds,
-        fraction=1.0,
-        epochs=suited.epochs,
-        learning_rate=suited.learning_rate,
-        momentum=suited.momentum,
-        mu=0.0,
-        codec="uq",
-        downlink="uq:1",
-        alpha=None,
-        patience=0,
-        seed=0,
+    defaults = replace(
+        DemoPlan.suited(args.data, zoo.model(name)),
         unseen=args.unseen,
         compare=args.compare,
     )

@@ -5,8 +5,9 @@ A preset gives the starting values, an option given by the user replaces one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
+from model_zoo.model import Model
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
 
@@ -20,12 +21,12 @@ class DemoPlan:
     Attributes:
         data: Name of the data set.
         model: Name of the zoo's model.
-        devices: How many; None is one for each natural client, or 6.
         rounds: At most this many.
-        fraction: Part of the devices invited to each round (C of K).
         epochs: Local passes over a device's examples in a round.
         learning_rate: Of the local SGD.
         momentum: Of the local SGD.
+        devices: How many; None is one for each natural client, or 6.
+        fraction: Part of the devices invited to each round (C of K).
         mu: FedProx's proximal weight; 0 is off.
         codec: Uplink codec.
         downlink: Downlink codec.
@@ -38,20 +39,32 @@ class DemoPlan:
 
     data: str
     model: str
-    devices: int | None
     rounds: int
-    fraction: float
     epochs: int
     learning_rate: float
     momentum: float
-    mu: float
-    codec: str
-    downlink: str
-    alpha: float | None
-    patience: int
-    seed: int
-    unseen: bool
-    compare: bool
+    devices: int | None = None
+    fraction: float = 1.0
+    mu: float = 0.0
+    codec: str = "uq"
+    downlink: str = "uq:1"
+    alpha: float | None = None
+    patience: int = 0
+    seed: int = 0
+    unseen: bool = False
+    compare: bool = True
+
+    @classmethod
+    def suited(cls, data: str, model: Model) -> Self:
+        """Return the plan that the zoo found to suit ``model``."""
+        return cls(
+            data=data,
+            model=model.name,
+            rounds=model.plan.rounds,
+            epochs=model.plan.epochs,
+            learning_rate=model.plan.learning_rate,
+            momentum=model.plan.momentum,
+        )
 
     def __post_init__(self) -> None:
         _check("devices", self.devices is None or 1 <= self.devices <= 500, "1 to 500")
