@@ -187,7 +187,7 @@ Effect: TypeAlias = Fetch | Train | Report | Stop | Commit | FoldBack | Abandon
 Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
-def step(state: State, event: Event) -> Outcome:
+def step(state: State, event: Event) -> Outcome:  # noqa: C901 - a row for each pair
     """Return the next state and what the shell must now do."""
     match event:
         case Offered(offer, invited):

@@ -1,0 +1,96 @@
+"""Artifacts on disk: a folder for each manifest, every file checked by its digest."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edge_agent.files import write_atomically
+from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.manifest import (
+    MAX_ARTIFACT_BYTES,
+    MAX_MANIFEST_BYTES,
+    Manifest,
+)
+from wire_protocol.messages import BlobRef
+
+FetchBlob: TypeAlias = Callable[[BlobRef, int], Awaitable[bytes]]
+"""Gets a blob of at most so many bytes from the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A training artifact that is here, whole."""
+
+    digest: str
+    folder: Path
+    manifest: Manifest
+
+
+class ArtifactCache:
+    """Artifacts by the SHA-256 of their manifest, under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def get(
+        self, ref: BlobRef, *, family: str, fetch_blob: FetchBlob
+    ) -> Artifact:
+        """Return the artifact, fetching what is not here or is damaged.
+
+        Raises:
+            DecodeError: The manifest is none, too large, or has no files for
+                ``family``.
+            ConfigError: The folder cannot be written.
+        """
+        folder = self._folder / ref.sha256
+
+        async def file(name: str, blob: BlobRef, most: int) -> bytes:
+            path = folder / name
+            content = _content(path, blob)
+            if content is None:
+                content = await fetch_blob(blob, most)
+                write_atomically(path, content)
+            return content
+
+        raw = await file("manifest.json", ref, MAX_MANIFEST_BYTES)
+        manifest = Manifest.from_json(raw)
+        files = manifest.family_files(family)
+        if not files:
+            raise DecodeError(
+                f"{manifest.name} has no files for {family}", reason=Reason.WRONG_SCHEMA
+            )
+        for name, wanted in files.items():
+            await file(name, BlobRef(wanted.sha256, wanted.size), MAX_ARTIFACT_BYTES)
+        return Artifact(ref.sha256, folder, manifest)
+
+
+def has_passed(artifact: Artifact, runtime: str) -> bool:
+    """Tell whether the self-test passed on ``runtime``, which is name and version."""
+    try:
+        passed = json.loads(_memory(artifact).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(passed, list) and runtime in passed
+
+
+def remember_passed(artifact: Artifact, runtime: str) -> None:
+    """Remember that the self-test passed on ``runtime``."""
+    write_atomically(_memory(artifact), json.dumps([runtime]).encode())
+
+
+def _memory(artifact: Artifact) -> Path:
+    return artifact.folder / "passed.json"
+
+
+def _content(path: Path, blob: BlobRef) -> bytes | None:
+    """Read ``path`` if it holds ``blob``, whole."""
+    try:
+        if path.stat().st_size != blob.size:
+            return None
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest() == blob.sha256 else None

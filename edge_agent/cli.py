@@ -1,0 +1,116 @@
+"""``edgefed agent``: take part in a federation, or tell which runtimes work here."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+from edge_agent.config import AgentConfig, load_config
+from edge_agent.examples import ExampleStore
+from edge_agent.probe import Finding, candidates, probe, working_runtime
+from edge_agent.runtimes import RUNTIMES
+from edge_agent.service import Service, link_settings
+from wire_protocol.errors import TrainingError
+from wire_protocol.mqtt import MqttLink
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+log = logging.getLogger("edge_agent")
+
+
+def add_commands(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    """Add ``agent`` and its leaves."""
+    group = subparsers.add_parser("agent", help="take part in a federation")
+    leaves = group.add_subparsers(required=True, metavar="COMMAND")
+
+    leaf = leaves.add_parser("run", help="take part until told to stop")
+    leaf.add_argument("--config", type=Path, required=True, metavar="FILE")
+    leaf.set_defaults(run=_run)
+
+    leaf = leaves.add_parser("probe", help="tell which runtimes work on this device")
+    leaf.add_argument(
+        "--config", type=Path, metavar="FILE", help="try only what this file allows"
+    )
+    leaf.add_argument("--json", action="store_true", help="print JSON")
+    leaf.set_defaults(run=_probe)
+
+
+def _run(args: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    config = load_config(args.config)
+    store = ExampleStore.load(
+        config.data.examples, holdout=config.data.holdout, seed=config.data.seed
+    )
+    return asyncio.run(_serve(config, store))
+
+
+async def _serve(config: AgentConfig, store: ExampleStore) -> int:
+    """Serve until a signal comes; return 0 after SIGTERM, 130 after SIGINT."""
+    told: list[signal.Signals] = []
+    ending = asyncio.Event()
+
+    def end(number: signal.Signals) -> None:
+        told.append(number)
+        ending.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    probing = asyncio.create_task(
+        working_runtime(
+            candidates(config.agent.runtime), state_dir=config.agent.state_dir
+        )
+    )
+    told_to_end = asyncio.create_task(ending.wait())
+    await asyncio.wait({probing, told_to_end}, return_when=asyncio.FIRST_COMPLETED)
+    told_to_end.cancel()
+    if probing.done():
+        await _take_part(config, store, runtime=probing.result(), ending=ending)
+    else:
+        probing.cancel()
+        await asyncio.wait({probing})
+    return INTERRUPTED if signal.SIGINT in told else 0
+
+
+async def _take_part(
+    config: AgentConfig, store: ExampleStore, *, runtime: Finding, ending: asyncio.Event
+) -> None:
+    log.info(
+        "%s trains with %s on %d examples, %d held out",
+        config.agent.device,
+        runtime.label,
+        store.training.count,
+        store.holdout.count,
+    )
+    async with MqttLink(link_settings(config)) as link:
+        await Service(link, config=config, store=store, runtime=runtime).run(ending)
+
+
+def _probe(args: argparse.Namespace) -> int:
+    choice = load_config(args.config).agent.runtime if args.config else "auto"
+    findings = [asyncio.run(probe(runtime)) for runtime in candidates(choice)]
+    if args.json:
+        plain = [
+            {
+                "runtime": finding.runtime.name,
+                "version": finding.version,
+                "works": not finding.problem,
+                "problem": finding.problem,
+            }
+            for finding in findings
+        ]
+        print(json.dumps(plain, indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.label:<44}{finding.problem or 'works'}")
+    if all(finding.problem for finding in findings):
+        names = ", ".join(f"edgefed[{runtime.extra}]" for runtime in RUNTIMES.values())
+        raise TrainingError(
+            "no runtime works here", remedy=f"pip install one of {names}"
+        )
+    return 0

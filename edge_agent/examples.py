@@ -1,0 +1,152 @@
+"""The local examples: read from an NPZ file, checked, and split once by a seed.
+
+They never leave this module's arrays: only deltas and sums of losses do.
+"""
+
+import math
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import Manifest
+from wire_protocol.params import Vector
+
+MAX_EXAMPLES_BYTES: Final = 512 * 1024 * 1024
+_REMEDY: Final = "write it with numpy.savez(path, x=..., y=...)"
+# What zipfile and numpy raise on a damaged or hostile file.
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+class MisfitError(ConfigError):
+    """The fleet's model does not take this device's examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled examples: ``x[N, ...]`` float32 and ``y[N]`` int32."""
+
+    x: Vector
+    y: NDArray[np.int32]
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleStore:
+    """The examples to train on, and those held out to judge a model."""
+
+    training: Examples
+    holdout: Examples
+    source: str
+
+    @classmethod
+    def load(cls, path: Path, *, holdout: float, seed: int) -> Self:
+        """Read ``x`` float32 ``[N, ...]`` and integers ``y[N]``; hold a part out.
+
+        Raises:
+            ConfigError: The file is missing, damaged, too large, holds Python objects
+                or other arrays than these, or too few examples.
+        """
+        x, y = _read(path)
+        held = round(len(y) * holdout)
+        if len(y) - held < 1:
+            raise ConfigError(
+                f"{path} has {len(y)} examples, of which {held} are held out",
+                remedy="add examples, or lower [data] holdout",
+            )
+        order = np.random.default_rng(seed).permutation(len(y))
+        parts = order[held:], order[:held]
+        training, judging = (Examples(x[part], y[part]) for part in parts)
+        return cls(training, judging, source=str(path))
+
+    def check_fit(self, manifest: Manifest) -> None:
+        """Raise ``MisfitError`` unless the model takes these examples."""
+        shape = self.training.x.shape[1:]
+        labels = [part.y for part in (self.training, self.holdout) if part.count]
+        greatest = max(int(y.max()) for y in labels)
+        if shape != manifest.input_shape or greatest >= manifest.classes:
+            raise MisfitError(
+                f"wrong model for the data: {manifest.name} takes "
+                f"{list(manifest.input_shape)} in {manifest.classes} classes, but "
+                f"{self.source} has {list(shape)} with labels up to {greatest}",
+                remedy="give this device examples of the fleet's task, "
+                "or let it join another fleet",
+            )
+
+
+def _read(path: Path) -> tuple[Vector, NDArray[np.int32]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            x = _array(archive, "x", path=path)
+            y = _array(archive, "y", path=path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror or error}",
+            remedy="correct [data] examples",
+        ) from error
+    except _DAMAGE as error:
+        raise ConfigError(
+            f"{path} is no NPZ file of x and y: {error!r:.120}", remedy=_REMEDY
+        ) from error
+    if x.dtype != np.float32 or x.ndim < 2 or y.dtype.kind not in "iu" or y.ndim != 1:
+        raise ConfigError(
+            f"{path} has x {x.dtype} {list(x.shape)} and y {y.dtype} {list(y.shape)}, "
+            "expected x float32 [N, ...] and y integer [N]",
+            remedy=_REMEDY,
+        )
+    if not 0 < len(x) == len(y):
+        raise ConfigError(
+            f"{path} has {len(x)} examples and {len(y)} labels", remedy=_REMEDY
+        )
+    if y.min() < 0 or y.max() >= 1 << 16 or not np.isfinite(x).all():
+        raise ConfigError(
+            f"{path} has a value that is not finite, or a label outside 0 to 65535",
+            remedy="clean the examples",
+        )
+    return x, y.astype(np.int32)
+
+
+def _array(archive: zipfile.ZipFile, name: str, *, path: Path) -> NDArray[Any]:
+    """Read one array; what its header claims is checked before memory is given."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.file_size > MAX_EXAMPLES_BYTES:
+        raise ConfigError(
+            f"{path}: {name} has {info.file_size} bytes, over {MAX_EXAMPLES_BYTES}",
+            remedy="keep fewer examples on this device",
+        )
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read(member)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects")
+        count = math.prod(shape)
+        size = count * dtype.itemsize
+        if size != info.file_size - member.tell():
+            raise ValueError(f"{name} is not as long as its header says")
+        flat = np.frombuffer(member.read(size), dtype, count)
+    return flat.reshape(shape, order="F" if fortran else "C")
