@@ -120,7 +120,7 @@ class DemoOutcome:
         return {
             "schema": 1,
             **{
-                "devices_wanted" if name == "devices" else name: value
+                f"{name}_wanted" if name in ("devices", "rounds") else name: value
                 for name, value in asdict(self.plan).items()
             },
             "parameters": self.parameters,
