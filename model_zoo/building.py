@@ -27,7 +27,7 @@ def build(model: Model, folder: Path) -> Manifest:
     files = {**_onnx(model), "model.tflite": _tflite(model)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        _replace(folder / name, content)
     refs = {
         name: FileRef(len(content), hashlib.sha256(content).hexdigest())
         for name, content in files.items()
@@ -42,7 +42,7 @@ def build(model: Model, folder: Path) -> Manifest:
         files=refs,
         selftest=expected(model),
     )
-    (folder / "manifest.json").write_bytes(manifest.to_json())
+    _replace(folder / "manifest.json", manifest.to_json())
     return manifest
 
 
@@ -70,6 +70,16 @@ def expected(model: Model) -> SelfTest:
         mu=settings.mu,
         tolerance=SELF_TEST_TOLERANCE,
     )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a new file in place of the old: runtimes map the old one into memory.
+
+    Cutting a mapped file short ends the process that maps it with SIGBUS.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(content)
+    draft.replace(path)
 
 
 def _rounded(value: float) -> float:
