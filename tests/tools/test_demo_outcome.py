@@ -98,7 +98,7 @@ def test_the_live_picture_names_devices_phase_round_accuracy_and_ratio() -> None
     display.begin()
     display.show(
         FleetState(
-            ServerState("collecting", 2, 1, 1, ("device-01", "device-02")),
+            ServerState("collecting", 2, 1, ("device-01", "device-02"), ("device-01",)),
             {"device-01": DeviceState(online=True, phase="training", round=2)},
         )
     )

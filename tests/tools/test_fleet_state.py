@@ -5,6 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_server.publications import ServerState
 from tools.demo.fleet_state import FleetState, observed_topics, seen
 from wire_protocol.framing import frame
 from wire_protocol.messages import CheckIn
@@ -36,6 +37,20 @@ def test_a_device_is_pieced_together() -> None:
     assert (device.runtime, device.num_examples) == ("litert 2.3.0", 9)
     assert (device.phase, device.round) == ("training", 3)
     assert (device.bytes_sent, device.bytes_received) == (10, 20)
+
+
+def test_the_server_is_read_as_it_writes_itself() -> None:
+    shown = ServerState(
+        phase="finished",
+        round=5,
+        version=5,
+        devices=2,
+        cohort=("a", "b"),
+        received=["a"],
+    )
+    server = _fold((("server", "state"), shown.to_json())).server
+    assert (server.phase, server.round, server.version) == ("finished", 5, 5)
+    assert (server.cohort, server.received) == (("a", "b"), ("a",))
 
 
 def test_a_device_that_leaves_is_offline() -> None:

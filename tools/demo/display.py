@@ -73,7 +73,8 @@ class LiveDisplay:
         head = Text.assemble(
             (f"{self._plan.data} / {self._plan.model}", "bold"),
             f"   round {server.round} of {self._plan.rounds}"
-            f"   {server.phase} {server.received}/{len(server.cohort)}   accuracy ",
+            f"   {server.phase} {len(server.received)}/{len(server.cohort)}",
+            "   accuracy ",
             (f"{accuracies[-1]:.3f} " if accuracies else "- ", "bold green"),
             (sparkline(accuracies[-40:]), "green"),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from wire_protocol.errors import DecodeError
 from wire_protocol.fields import Fields
 from wire_protocol.framing import expect
-from wire_protocol.messages import CheckIn
+from wire_protocol.messages import MAX_COHORT, CheckIn
 from wire_protocol.topics import Topics
 
 
@@ -32,8 +32,8 @@ class ServerState:
     phase: str = "starting"
     round: int = 0
     version: int = 0
-    received: int = 0
     cohort: tuple[str, ...] = ()
+    received: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ def _server(fields: Fields) -> ServerState:
         phase=fields.text("phase", longest=32),
         round=fields.whole("round"),
         version=fields.whole("version"),
-        received=fields.whole("received"),
-        cohort=fields.texts("cohort", most=1000),
+        cohort=fields.texts("cohort", most=MAX_COHORT),
+        received=fields.texts("received", most=MAX_COHORT),
     )
 
 
