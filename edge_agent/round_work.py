@@ -152,7 +152,7 @@ class RoundWork:
             codec=offer.codec,
             num_examples=self._store.training.count,
             steps=result.local.steps,
-            loss=result.local.loss,
+            loss=float(f"{result.local.loss:.6g}"),
             train_s=round(result.train_s, 3),
             bytes_down=self._fetcher.bytes_fetched - self._bytes_before,
             evaluation=result.evaluation,

@@ -6,13 +6,14 @@ that a round can be repeated. This module is pure but for what the trainer does.
 
 import hashlib
 import math
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.examples import Examples
+from edge_agent.examples import Examples, shuffled
 from edge_agent.trainers.trainer import Trainer
 from wire_protocol.errors import TrainingError
 from wire_protocol.messages import Evaluation, TrainingPlan
@@ -67,12 +68,12 @@ def train(
         TrainingError: A loss or a parameter is not finite, or the runtime failed.
         CancelledTrainingError: ``cancelled`` said so.
     """
-    rng = np.random.default_rng(seed)
+    rng = random.Random(seed)  # noqa: S311 - an order, no secret
     trainer.begin(base)
     loss, steps = math.nan, 0
     for epoch in range(plan.epochs):
         loss = 0.0
-        order = rng.permutation(examples.count)
+        order = shuffled(examples.count, rng)
         for part in _batches(examples, order, size=batch):
             if cancelled():
                 raise CancelledTrainingError("training was cancelled")

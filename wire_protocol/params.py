@@ -109,7 +109,7 @@ class ParamLayout:
             [np.asarray(tensor, np.float32).reshape(-1) for tensor in tensors]
         )
 
-    def initial(self, rng: np.random.Generator) -> Vector:
+    def initial(self, rng: "np.random.Generator") -> Vector:
         """Draw starting values, tensor by tensor, from ``rng``."""
         tensors: list[Vector] = []
         for spec in self.specs:
