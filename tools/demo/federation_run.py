@@ -81,6 +81,7 @@ async def run_federation(
             await link.subscribe(topic)
         began = clock()
         server, agents = await _start(children, workspace)
+        display.say("Ctrl-C stops everything")
         observer = Observer(link, topics, display=display, on_version=on_version)
         watching = asyncio.create_task(observer.watch())
         try:

@@ -67,7 +67,7 @@ def device_traffic(outcome: DemoOutcome) -> str:
 
 
 def comparison(outcome: DemoOutcome) -> str:
-    """Draw federated beside alone and central; every device alone is a dot."""
+    """Draw federated beside alone and central; every device alone is a tick."""
     assert outcome.baselines is not None
     bars: Sequence[tuple[str, float, str]] = (
         ("devices alone", outcome.baselines.local_mean, _ALONE),
@@ -88,8 +88,9 @@ def comparison(outcome: DemoOutcome) -> str:
         markersize=11,
     )
     for place, (_, value, _) in zip(places, bars, strict=True):
-        axes.text(value + 0.01, place, f"{value:.3f}", va="center", color=_INK)
+        axes.text(1.02, place, f"{value:.3f}", va="center", color=_INK)
     axes.set_xlim(0, 1.1)
+    axes.set_xticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlabel("accuracy on the same examples")
     axes.invert_yaxis()
     return _svg(figure)

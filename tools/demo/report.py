@@ -15,7 +15,9 @@ def report(outcome: DemoOutcome) -> str:
         files("tools.demo").joinpath("report.html").read_text(encoding="utf-8")
     )
     plan = outcome.plan
-    judges = "people who never trained" if plan.unseen else "held-out examples"
+    judges = (
+        "examples of people who never trained" if plan.unseen else "held-out examples"
+    )
     return page.substitute(
         title=escape(f"{plan.data} / {plan.model}"),
         lead=escape(
