@@ -10,11 +10,12 @@ from typing import Final, TypeAlias
 
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.messages import BlobRef, Need
+from wire_protocol.topics import Topics
 from wire_protocol.transfer import block_count, block_frame, wanted_blocks
 
 BURST_BLOCKS: Final = 16
-Publish: TypeAlias = Callable[[str, int, bytes], Awaitable[None]]
-"""Publishes a block's frame: digest of its blob, number, payload."""
+Send: TypeAlias = Callable[[str, bytes], Awaitable[None]]
+"""Publishes a payload on a topic."""
 
 
 class Distribution:
@@ -22,12 +23,14 @@ class Distribution:
 
     def __init__(
         self,
-        publish: Publish,
-        gather: Callable[[], Awaitable[None]],
+        topics: Topics,
+        send: Send,
         *,
+        gather: Callable[[], Awaitable[None]],
         block_bytes: int,
     ) -> None:
-        self._publish = publish
+        self._topics = topics
+        self._publish = send
         self._gather = gather
         self._block_bytes = block_bytes
         self._blobs: Mapping[str, bytes] = {}
@@ -79,4 +82,4 @@ class Distribution:
             count=block_count(len(blob), block_bytes=self._block_bytes),
             block_bytes=self._block_bytes,
         )
-        await self._publish(digest, index, payload)
+        await self._publish(self._topics.blocks(digest, index), payload)

@@ -1,0 +1,116 @@
+"""``edgefed server``: run the aggregator, and look at what it recorded."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from broker_server.config import ServerConfig, load_config
+from broker_server.records import RoundRecord
+from broker_server.serving import serve
+from broker_server.store import Store
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def add_commands(
+    subparsers: "_SubParsersAction[argparse.ArgumentParser]",
+    find_artifact: Callable[[str], Path],
+) -> None:
+    """Add ``server`` and its commands; ``find_artifact`` maps a name to a folder."""
+    server = subparsers.add_parser("server", help="the aggregator")
+    commands = server.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the aggregator until it is stopped")
+    _add_config(run)
+    run.set_defaults(run=lambda args: _run(args, find_artifact))
+
+    rounds = commands.add_parser("rounds", help="show the rounds so far")
+    _add_config(rounds)
+    rounds.add_argument("--json", action="store_true", help="print JSON")
+    rounds.set_defaults(run=_rounds)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="server.toml"
+    )
+
+
+def _run(args: argparse.Namespace, find_artifact: Callable[[str], Path]) -> int:
+    config = load_config(args.config)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
+    )
+    return asyncio.run(_serve_until_signal(config, find_artifact))
+
+
+async def _serve_until_signal(
+    config: ServerConfig, find_artifact: Callable[[str], Path]
+) -> int:
+    stop = asyncio.Event()
+    came: list[int] = []
+
+    def note(number: int) -> None:
+        came.append(number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, note, number)
+    await serve(config, find_artifact=find_artifact, stop=stop)
+    return INTERRUPTED if signal.SIGINT in came else 0
+
+
+def _rounds(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    with Store.open(config.server.state_dir, readonly=True) as store:
+        records = store.rounds()
+    if args.json:
+        print(json.dumps([_plain(record) for record in records], indent=1))
+        return 0
+    print(_row("round", "outcome", "devices", "loss", "accuracy", "up", "down", "s"))
+    for record in records:
+        print(
+            _row(
+                record.round,
+                record.outcome,
+                f"{len(record.participants)}/{len(record.cohort)}",
+                _number(record.loss, ".4g"),
+                _number(record.accuracy, ".4f"),
+                record.bytes_up,
+                record.bytes_down,
+                _number(record.seconds, ".2f"),
+            )
+        )
+    return 0
+
+
+def _plain(record: RoundRecord) -> dict[str, Any]:
+    return {
+        **asdict(record),
+        "runtimes": record.runtimes,
+        "loss": record.loss,
+        "evaluation_loss": record.evaluation_loss,
+        "accuracy": record.accuracy,
+        "bytes_up": record.bytes_up,
+        "bytes_down": record.bytes_down,
+        "overhead_seconds": record.overhead_seconds,
+    }
+
+
+def _row(*cells: object) -> str:
+    return "  ".join(f"{cell!s:>9}" for cell in cells)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

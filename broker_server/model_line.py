@@ -1,0 +1,105 @@
+"""The line of versions, as the server restores and extends it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from broker_server.artifact import Artifact
+from broker_server.clocks import Clocks
+from broker_server.config import ServerConfig
+from broker_server.global_model import (
+    GlobalModel,
+    advance,
+    first_model,
+    listed_deltas,
+    mean_delta,
+)
+from broker_server.server_optimizers import optimizer_named
+from broker_server.store import Identity, Store
+from wire_protocol.messages import BlobRef, DeltaRef
+from wire_protocol.transfer import blob_ref
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tip:
+    """The newest version, the deltas that lead to it, and every blob on offer."""
+
+    model: GlobalModel
+    deltas: tuple[DeltaRef, ...]
+    keyframe: BlobRef
+    blobs: Mapping[str, bytes]
+
+
+class ModelLine:
+    """Every version of one artifact's parameters, kept in the store."""
+
+    def __init__(self, config: ServerConfig, artifact: Artifact, store: Store) -> None:
+        self._store = store
+        self._artifact = artifact
+        self._codec = config.codec.downlink
+        self._optimizer = optimizer_named(
+            config.optimizer.name,
+            beta=config.optimizer.beta,
+            learning_rate=config.optimizer.learning_rate,
+        )
+        manifest = artifact.manifest
+        store.claim(
+            Identity(config.server.fleet, manifest.name, manifest.layout.digest)
+        )
+        self.tip = self._restore(seed=config.server.seed)
+
+    def merge(
+        self, number: int, *, began: float, clocks: Clocks, refused: Mapping[str, int]
+    ) -> Tip:
+        """Merge the stored updates of round ``number`` and commit; runs in a thread.
+
+        Raises:
+            EncodeError: The outcome is not finite; nothing was committed.
+            EmptyRoundError: The round has no update.
+        """
+        before = self.tip
+        mean = mean_delta(self._store.payloads(number), size=before.model.params.size)
+        model, delta = advance(
+            before.model, mean, optimizer=self._optimizer, codec=self._codec
+        )
+        prepared = self._store.version_log.prepare(model, delta)
+        self._store.commit_merge(
+            number,
+            prepared,
+            ended=clocks.wall(),
+            seconds=clocks.steady() - began,
+            refused=refused,
+        )
+        deltas = (*before.deltas, DeltaRef(model.version, blob_ref(delta)))
+        known = {**before.blobs, deltas[-1].blob.sha256: delta}
+        self.tip = self._tip(model, deltas, known.__getitem__)
+        return self.tip
+
+    def _restore(self, *, seed: int) -> Tip:
+        log = self._store.version_log
+        latest = log.latest()
+        if latest is None:
+            layout = self._artifact.manifest.layout
+            model = first_model(layout, self._optimizer, seed=seed)
+            self._store.commit_first(log.prepare(model, None))
+            return self._tip(model, (), log.blob)
+        return self._tip(*latest, log.blob)
+
+    def _tip(
+        self,
+        model: GlobalModel,
+        deltas: tuple[DeltaRef, ...],
+        blob: Callable[[str], bytes],
+    ) -> Tip:
+        keyframe = model.keyframe
+        ref = blob_ref(keyframe)
+        listed = listed_deltas(deltas, keyframe_bytes=len(keyframe))
+        return Tip(
+            model,
+            listed,
+            ref,
+            {
+                **self._artifact.blobs,
+                ref.sha256: keyframe,
+                **{delta.blob.sha256: blob(delta.blob.sha256) for delta in listed},
+            },
+        )

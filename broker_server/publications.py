@@ -1,0 +1,99 @@
+"""Publications: what the server says of itself and of a round, as messages and text.
+
+This module is pure.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from broker_server.artifact import Artifact
+from broker_server.config import ServerConfig
+from broker_server.model_line import Tip
+from broker_server.records import RoundRecord
+from wire_protocol.messages import RoundOffer, ServerInfo
+
+Phase: TypeAlias = Literal[
+    "waiting", "collecting", "merging", "failed", "finished", "stopped"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What ``server/state`` shows: plain JSON, for people and displays.
+
+    ``version`` is the newest; ``accuracy`` and ``loss`` are those of the last merged
+    round. ``reason`` says why a run is finished.
+    """
+
+    phase: Phase
+    round: int
+    version: int
+    devices: int
+    cohort: Sequence[str] = ()
+    received: Sequence[str] = ()
+    loss: float | None = None
+    accuracy: float | None = None
+    refused: Mapping[str, int] | None = None
+    reason: str = ""
+
+    def to_json(self) -> bytes:
+        """Return compact JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+
+def server_info(config: ServerConfig, artifact: Artifact) -> ServerInfo:
+    """Return what devices must know before they check in."""
+    return ServerInfo(
+        block_bytes=config.server.block_bytes,
+        model=artifact.manifest.name,
+        resend_s=config.server.resend_s,
+    )
+
+
+def round_offer(
+    config: ServerConfig,
+    artifact: Artifact,
+    tip: Tip,
+    *,
+    number: int,
+    cohort: tuple[str, ...],
+) -> RoundOffer:
+    """Return the invitation to round ``number``."""
+    return RoundOffer(
+        round=number,
+        version=tip.model.version,
+        params=tip.keyframe.sha256,
+        layout=artifact.manifest.layout.digest,
+        manifest=artifact.ref,
+        keyframe=tip.keyframe,
+        deltas=tip.deltas,
+        plan=config.training_plan(),
+        codec=config.codec.uplink,
+        cohort=cohort,
+        budget_s=config.round.deadline_s,
+    )
+
+
+def round_line(record: RoundRecord) -> str:
+    """Return one line for people about a closed round.
+
+    >>> record = RoundRecord(3, 2, "failed", None, 0.0, 9.0, 9.0, ("a", "b"), (), {})
+    >>> round_line(record)
+    'round 3 failed: 0 of 2 devices, 0.0 kB up, 0.0 kB down, 9.00 s'
+    """
+    parts = [f"{len(record.participants)} of {len(record.cohort)} devices"]
+    if record.loss is not None:
+        parts.append(f"loss {record.loss:.4g}")
+    if record.accuracy is not None:
+        parts.append(f"accuracy of version {record.version} {record.accuracy:.4f}")
+    parts += [
+        f"{record.bytes_up / 1000:.1f} kB up",
+        f"{record.bytes_down / 1000:.1f} kB down",
+        f"{record.seconds or 0.0:.2f} s",
+    ]
+    if record.outcome == "merged":
+        parts.append(f"overhead {record.overhead_seconds or 0.0:.3f} s")
+    parts += [f"{count} {reason}" for reason, count in sorted(record.refused.items())]
+    return f"round {record.round} {record.outcome}: {', '.join(parts)}"

@@ -1,0 +1,31 @@
+"""Receipts: the answers given to updates, so that a repeated update is answered again.
+
+A receipt may be lost on the way; the device then sends the same update again, perhaps
+after its round is over. This module is pure.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from wire_protocol.messages import UpdateReceipt
+
+MAX_RECEIPTS: Final = 4096
+
+
+class Receipts:
+    """The newest receipts, by device and transfer."""
+
+    def __init__(self) -> None:
+        self._given: OrderedDict[tuple[str, str], UpdateReceipt] = OrderedDict()
+
+    def note(self, device: str, receipt: UpdateReceipt) -> None:
+        """Remember ``receipt`` as the one that holds."""
+        key = (device, receipt.transfer)
+        self._given[key] = receipt
+        self._given.move_to_end(key)
+        while len(self._given) > MAX_RECEIPTS:
+            self._given.popitem(last=False)
+
+    def find(self, device: str, transfer: str) -> UpdateReceipt | None:
+        """Return what was answered to this update, if anything was."""
+        return self._given.get((device, transfer))

@@ -1,0 +1,404 @@
+"""The server's shell: events from link, timers and merges in, effects out.
+
+``rounds.step`` decides; this module performs. Everything but the merge itself, which
+runs in a thread, happens on the event loop, one event after the other, so that no
+state needs a lock. What must last is stored before it is published.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from broker_server import rounds
+from broker_server.artifact import Artifact
+from broker_server.clocks import Clocks
+from broker_server.config import ServerConfig
+from broker_server.convergence import Progress, has_converged, observe
+from broker_server.distribution import Distribution
+from broker_server.intake import Intake, Outlets
+from broker_server.mailer import Mailer
+from broker_server.model_line import ModelLine
+from broker_server.publications import (
+    Phase,
+    ServerState,
+    round_line,
+    round_offer,
+    server_info,
+)
+from broker_server.records import RoundRecord
+from broker_server.recovery import recover
+from broker_server.sampling import draw_cohort
+from broker_server.store import Store
+from broker_server.uplink import Uplink, max_update_bytes
+from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
+from wire_protocol.framing import frame
+from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
+from wire_protocol.messages import RoundOffer, UpdateReceipt
+from wire_protocol.topics import Topics
+
+GATHER_S: Final = 0.005
+MAX_PAUSE_S: Final = 60.0
+Ending: TypeAlias = Literal["", "rounds", "converged", "stopped"]
+_log = logging.getLogger("edgefed.server")
+
+
+@dataclass(frozen=True, slots=True)
+class _PauseOver:
+    """Enough time has passed since a failed round."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """The server is told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenRound:
+    """What the shell holds of the round in progress."""
+
+    offer: RoundOffer
+    began: float
+    deadline: asyncio.TimerHandle
+
+
+_Happening: TypeAlias = LinkEvent | rounds.Event | _PauseOver | _Stopped
+
+
+class Service:
+    """One server on one link, from start to finish; ``run`` it once."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        artifact: Artifact,
+        *,
+        store: Store,
+        link: Link,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._config = config
+        self._artifact = artifact
+        self._store = store
+        self._link = link
+        self._clocks = clocks or Clocks()
+        self._topics = Topics(config.server.fleet)
+        self._line = ModelLine(config, artifact, store)
+        self._size = artifact.manifest.layout.size
+        self._inbox: asyncio.Queue[_Happening] = asyncio.Queue()
+        self._state: rounds.State = rounds.Waiting()
+        self._open: _OpenRound | None = None
+        self._phase: Phase = "waiting"
+        self._progress = Progress()
+        self._last_merged: RoundRecord | None = None
+        self._number = 0
+        self._failures = 0
+        self._pause: asyncio.TimerHandle | None = None
+        self._begun = self._greeted = False
+        self._ending: Ending = ""
+        # Receipts of a round that an earlier run left open.
+        self._answers_due: list[tuple[str, UpdateReceipt]] = []
+
+    @property
+    def version(self) -> int:
+        """Newest version of the model."""
+        return self._line.tip.model.version
+
+    async def run(self, stop: asyncio.Event) -> Ending:
+        """Hold rounds until the configured end, or until ``stop`` is set; say which."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._mailer = Mailer(self._link, group)
+            self._distribution = Distribution(
+                self._topics,
+                self._mailer.send,
+                gather=lambda: asyncio.sleep(GATHER_S),
+                block_bytes=self._config.server.block_bytes,
+            )
+            self._intake = Intake(
+                self._topics,
+                Outlets(
+                    answer=self._send_receipt,
+                    ask=self._distribution.ask,
+                    note_device=lambda device, check_in: self._store.note_device(
+                        device, check_in, at=self._clocks.wall()
+                    ),
+                ),
+                size=self._size,
+            )
+            self._distribution.offer(self._line.tip.blobs)
+            self._resume()
+            for topic_filter in self._intake.filters:
+                await self._link.subscribe(topic_filter)
+            tasks = [
+                group.create_task(self._listen()),
+                group.create_task(self._distribution.run()),
+                group.create_task(self._await_stop(stop)),
+            ]
+            while not self._is_over():
+                self._handle(await self._inbox.get())
+            self._show("stopped" if self._ending == "stopped" else "finished")
+            if self._pause is not None:
+                self._pause.cancel()
+            await self._mailer.drain()
+            for task in tasks:
+                task.cancel()
+        return self._ending
+
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do, nor to tell devices."""
+        told = self._greeted or self._ending == "stopped"
+        return bool(self._ending) and self._open is None and told
+
+    async def _listen(self) -> None:
+        async for event in self._link.events():
+            self._inbox.put_nowait(event)
+
+    async def _await_stop(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._inbox.put_nowait(_Stopped())
+
+    def _handle(self, happening: _Happening) -> None:
+        match happening:
+            case Received(topic, payload):
+                event = self._intake.receive(topic, payload)
+                if event is not None:
+                    self._feed(event)
+            case Connected(_, protocol):
+                _log.info("connected to the broker with MQTT %s", protocol)
+                self._greeted = True
+                self._republish()
+            case Disconnected(reason):
+                _log.warning("no connection to the broker: %s", reason)
+            case _PauseOver():
+                self._pause = None
+            case _Stopped():
+                self._ending = "stopped"
+                if self._open is not None:
+                    self._feed(rounds.Interrupted(self._open.offer.round))
+            case _:
+                self._feed(happening)
+        self._begin_if_ready()
+
+    # --- rounds ---------------------------------------------------------------------
+
+    def _feed(self, event: rounds.Event) -> None:
+        self._state, effects = rounds.step(self._state, event)
+        for effect in effects:
+            self._perform(effect)
+
+    def _perform(self, effect: rounds.Effect) -> None:
+        match effect:
+            case rounds.Offer(number):
+                self._publish_offer(number)
+                self._show("collecting")
+            case rounds.Keep(number):
+                update = self._intake.update
+                assert update is not None  # Reported is fed as soon as it arises
+                self._store.keep_update(number, update.participant, payload=update.blob)
+                self._show("collecting")
+            case rounds.Acknowledge(number, device, transfer, reason):
+                if reason is not Reason.ACCEPTED:
+                    self._intake.count(reason)
+                self._intake.answer(device, UpdateReceipt(number, transfer, reason))
+            case rounds.Merge(number):
+                self._group.create_task(self._merge(number))
+                self._show("merging")
+            case rounds.Announce(number):
+                self._close(number)
+                self._after_merge()
+            case rounds.Withdraw(number, reported):
+                self._withdraw(number, reported)
+
+    def _begin_if_ready(self) -> None:
+        """Start the next round at once when enough devices are there."""
+        idle = isinstance(self._state, rounds.Waiting | rounds.Failed)
+        if not idle or self._ending or self._pause is not None:
+            return
+        eligible = self._eligible()
+        if len(eligible) < (1 if self._begun else self._config.round.devices):
+            return
+        number = self._number + 1
+        cohort = draw_cohort(
+            eligible,
+            seed=self._config.server.seed,
+            round_number=number,
+            fraction=self._config.round.fraction,
+        )
+        if len(cohort) < self._config.round.minimum:
+            return
+        self._begun = True
+        self._number = number
+        self._open = self._new_round(number, cohort)
+        self._feed(
+            rounds.Started(
+                number,
+                frozenset(cohort),
+                goal=self._config.round.goal,
+                minimum=self._config.round.minimum,
+            )
+        )
+
+    def _eligible(self) -> tuple[str, ...]:
+        return self._intake.registry.eligible(
+            families=self._artifact.families, codec=self._config.codec.uplink
+        )
+
+    def _new_round(self, number: int, cohort: tuple[str, ...]) -> _OpenRound:
+        began = self._clocks.steady()
+        offer = round_offer(
+            self._config, self._artifact, self._line.tip, number=number, cohort=cohort
+        )
+        deadline = asyncio.get_running_loop().call_later(
+            self._config.round.deadline_s,
+            self._inbox.put_nowait,
+            rounds.DeadlinePassed(number),
+        )
+        return _OpenRound(offer, began, deadline)
+
+    def _publish_offer(self, number: int) -> None:
+        assert self._open is not None  # Started is fed with its round
+        offer = self._open.offer
+        self._store.open_round(
+            number,
+            version=offer.version,
+            cohort=offer.cohort,
+            started=self._clocks.wall(),
+        )
+        uplink = Uplink(
+            offer.cohort,
+            block_bytes=self._config.server.block_bytes,
+            max_bytes=max_update_bytes(self._size),
+        )
+        self._intake.open(offer, uplink)
+        self._mailer.post(self._topics.round(number), frame(offer), retain=True)
+
+    async def _merge(self, number: int) -> None:
+        assert self._open is not None  # closed by the outcome of this only
+        began = self._open.began
+        refused = self._intake.take_refused()
+        try:
+            tip = await asyncio.to_thread(
+                self._line.merge,
+                number,
+                began=began,
+                clocks=self._clocks,
+                refused=refused,
+            )
+        except (EncodeError, DecodeError, EmptyRoundError) as error:
+            _log.error("round %d cannot be merged: %s", number, error)
+            self._intake.restore_refused(refused)
+            self._intake.count(Reason.NOT_FINITE)
+            self._inbox.put_nowait(rounds.MergeFailed(number))
+        else:
+            self._distribution.offer(tip.blobs)
+            self._inbox.put_nowait(rounds.Merged(number))
+
+    def _close(self, number: int) -> RoundRecord:
+        """End round ``number``, whose outcome is in the store."""
+        if self._open is not None:
+            self._open.deadline.cancel()
+            self._open = None
+        self._intake.close()
+        self._mailer.post(self._topics.round(number), b"", retain=True)
+        (record,) = self._store.rounds(last=1)
+        _log.info("%s", round_line(record))
+        if record.outcome == "merged":
+            self._last_merged = record
+        return record
+
+    def _after_merge(self) -> None:
+        self._failures = 0
+        if self._last_merged is not None:
+            self._progress = observe(
+                self._progress,
+                self._last_merged.evaluation_loss,
+                tolerance=self._config.convergence.tolerance,
+            )
+        self._end_if_done()
+        self._show("waiting")
+
+    def _withdraw(self, number: int, reported: Mapping[str, str]) -> None:
+        self._store.commit_failure(
+            number,
+            ended=self._clocks.wall(),
+            seconds=self._clocks.steady() - self._open.began if self._open else None,
+            refused=self._intake.take_refused(),
+        )
+        for device, transfer in reported.items():
+            receipt = UpdateReceipt(number, transfer, Reason.ROUND_FAILED)
+            self._intake.answer(device, receipt)
+        self._close(number)
+        self._show("failed")
+        # Without a pause, devices that all decline at once would be asked for ever.
+        pause_s = self._config.server.resend_s * 2 ** min(self._failures, 16)
+        self._failures += 1
+        self._pause = asyncio.get_running_loop().call_later(
+            min(pause_s, MAX_PAUSE_S), self._inbox.put_nowait, _PauseOver()
+        )
+
+    def _end_if_done(self) -> None:
+        wanted = self._config.round.rounds
+        if wanted and self.version >= wanted:
+            self._ending = "rounds"
+        elif has_converged(self._progress, patience=self._config.convergence.patience):
+            self._ending = "converged"
+
+    def _resume(self) -> None:
+        """Take up where the store ends; a round that was open has failed."""
+        found = recover(
+            self._store.rounds(), tolerance=self._config.convergence.tolerance
+        )
+        self._number, self._progress = found.number, found.progress
+        self._last_merged = found.last_merged
+        for device, receipt in found.receipts:
+            self._intake.recall(device, receipt)
+        if found.interrupted:
+            self._answers_due = list(found.receipts)
+            self._store.commit_failure(
+                found.number, ended=self._clocks.wall(), seconds=None, refused={}
+            )
+        self._end_if_done()
+
+    # --- what the server says -------------------------------------------------------
+
+    def _republish(self) -> None:
+        """Say everything that is retained again: the broker may have lost it."""
+        topics, post = self._topics, self._mailer.post
+        post(topics.server_availability, b"online", retain=True)
+        info = server_info(self._config, self._artifact)
+        post(topics.server_info, frame(info), retain=True)
+        if self._open is not None:
+            offer = frame(self._open.offer)
+            post(topics.round(self._open.offer.round), offer, retain=True)
+        elif self._number:
+            post(topics.round(self._number), b"", retain=True)
+        for device, receipt in self._answers_due:
+            self._send_receipt(device, receipt)
+        self._answers_due.clear()
+        self._show(self._phase)
+
+    def _show(self, phase: Phase) -> None:
+        self._phase = phase
+        last = self._last_merged
+        state, offer = self._state, self._open.offer if self._open else None
+        shown = ServerState(
+            phase=phase,
+            round=self._number,
+            version=self.version,
+            devices=len(self._eligible()),
+            cohort=offer.cohort if offer else (),
+            received=sorted(state.reported)
+            if isinstance(state, rounds.Collecting | rounds.Merging)
+            else (),
+            loss=last.loss if last else None,
+            accuracy=last.accuracy if last else None,
+            refused=self._intake.counts(),
+            reason=self._ending if phase in ("finished", "stopped") else "",
+        )
+        self._mailer.post(self._topics.server_state, shown.to_json(), retain=True)
+
+    def _send_receipt(self, device: str, receipt: UpdateReceipt) -> None:
+        topic = self._topics.device(device, "cmd", "receipt")
+        self._mailer.post(topic, frame(receipt))

@@ -1,0 +1,80 @@
+"""Serving: a whole server put together, from its configuration to its end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from broker_server.artifact import load_artifact
+from broker_server.config import ServerConfig
+from broker_server.embedded_broker import embedded_broker
+from broker_server.service import Ending, Service
+from broker_server.store import Store
+from wire_protocol.errors import ConfigError
+from wire_protocol.link import LinkSettings, Will
+from wire_protocol.mqtt import MqttLink
+from wire_protocol.topics import Topics
+
+_log = logging.getLogger("edgefed.server")
+
+
+async def serve(
+    config: ServerConfig,
+    *,
+    find_artifact: Callable[[str], Path],
+    stop: asyncio.Event,
+) -> Ending:
+    """Run a server, and its broker if it has its own, until its end or ``stop``.
+
+    ``find_artifact`` returns the folder of an artifact by name or path.
+
+    Raises:
+        ConfigError: The artifact cannot be used, or no broker is installed.
+        RefusedError: The port is taken, or the state folder is another's.
+        TransportError: Nobody answers at the broker's address.
+    """
+    artifact = load_artifact(find_artifact(config.model.artifact))
+    families = artifact.families
+    if not families:
+        raise ConfigError(
+            f"artifact {config.model.artifact} has no complete set of files for any "
+            "runtime",
+            remedy="build it again with 'edgefed zoo build'",
+        )
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(Store.open(config.server.state_dir))
+        port, protocol = config.broker.port, config.broker.protocol
+        if config.broker.starts_own:
+            broker = await stack.enter_async_context(
+                embedded_broker(
+                    port, config.server.state_dir / "broker", kind=config.broker.kind
+                )
+            )
+            port = broker.port
+            # amqtt does not answer MQTT 5; asking first would cost seconds
+            protocol = broker.protocol if protocol == "auto" else protocol
+            _log.info("started %s on port %d", broker.kind, port)
+            if broker.notice:
+                _log.warning("%s", broker.notice)
+        topics = Topics(config.server.fleet)
+        link = await stack.enter_async_context(
+            MqttLink(
+                LinkSettings(
+                    config.broker.address,
+                    port,
+                    identity=f"edgefed-{config.server.fleet}-server",
+                    protocol=protocol,
+                    will=Will(topics.server_availability, b"offline"),
+                ),
+                fail_fast=True,
+            )
+        )
+        service = Service(config, artifact, store=store, link=link)
+        _log.info(
+            "model %s, version %d, for %s",
+            artifact.manifest.name,
+            service.version,
+            " and ".join(families),
+        )
+        return await service.run(stop)
