@@ -24,6 +24,7 @@ class Database:
         self._connection = connection
         # The merge runs in a thread while the service notes check-ins.
         self._busy = threading.RLock()
+        self._depth = 0
 
     @classmethod
     def open(cls, path: Path, *, readonly: bool) -> Self:
@@ -58,15 +59,24 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do what is executed inside as a whole, or not at all."""
+        """Do what is executed inside as a whole, or not at all.
+
+        One inside another joins it: nothing is durable before the outermost ends.
+        """
         with self._busy:
-            self._connection.execute("BEGIN IMMEDIATE")
+            if self._depth == 0:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._depth -= 1
+                if self._depth == 0:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            self._depth -= 1
+            if self._depth == 0:
+                self._connection.execute("COMMIT")
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> None:
         """Run a statement that returns nothing."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from broker_server import rounds
+from broker_server.announcer import Announcer
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
@@ -33,7 +34,6 @@ from broker_server.sampling import draw_cohort
 from broker_server.store import Store
 from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
-from wire_protocol.framing import frame
 from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
 from wire_protocol.messages import RoundOffer, UpdateReceipt
 from wire_protocol.topics import Topics
@@ -109,17 +109,18 @@ class Service:
         """Hold rounds until the configured end, or until ``stop`` is set; say which."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self._mailer = Mailer(self._link, group)
+            mailer = Mailer(self._link, group)
+            self._announcer = Announcer(mailer, self._topics)
             self._distribution = Distribution(
                 self._topics,
-                self._mailer.send,
+                mailer.send,
                 gather=lambda: asyncio.sleep(GATHER_S),
                 block_bytes=self._config.server.block_bytes,
             )
             self._intake = Intake(
                 self._topics,
                 Outlets(
-                    answer=self._send_receipt,
+                    answer=self._announcer.receipt,
                     ask=self._distribution.ask,
                     note_device=lambda device, check_in: self._store.note_device(
                         device, check_in, at=self._clocks.wall()
@@ -137,11 +138,11 @@ class Service:
                 group.create_task(self._await_stop(stop)),
             ]
             while not self._is_over():
-                self._handle(await self._inbox.get())
+                self._handle_all(await self._inbox.get())
             self._show("stopped" if self._ending == "stopped" else "finished")
             if self._pause is not None:
                 self._pause.cancel()
-            await self._mailer.drain()
+            await mailer.drain()
             for task in tasks:
                 task.cancel()
         return self._ending
@@ -159,6 +160,16 @@ class Service:
         await stop.wait()
         self._inbox.put_nowait(_Stopped())
 
+    def _handle_all(self, first: _Happening) -> None:
+        """Handle what has arrived by now; one disk write serves all of it.
+
+        Nothing is sent meanwhile: the mailer's tasks cannot run before this returns.
+        """
+        with self._store.together():
+            self._handle(first)
+            for _ in range(self._inbox.qsize()):
+                self._handle(self._inbox.get_nowait())
+
     def _handle(self, happening: _Happening) -> None:
         match happening:
             case Received(topic, payload):
@@ -167,7 +178,6 @@ class Service:
                     self._feed(event)
             case Connected(_, protocol):
                 _log.info("connected to the broker with MQTT %s", protocol)
-                self._greeted = True
                 self._republish()
             case Disconnected(reason):
                 _log.warning("no connection to the broker: %s", reason)
@@ -272,7 +282,7 @@ class Service:
             max_bytes=max_update_bytes(self._size),
         )
         self._intake.open(offer, uplink)
-        self._mailer.post(self._topics.round(number), frame(offer), retain=True)
+        self._announcer.offer(offer)
 
     async def _merge(self, number: int) -> None:
         assert self._open is not None  # closed by the outcome of this only
@@ -301,7 +311,7 @@ class Service:
             self._open.deadline.cancel()
             self._open = None
         self._intake.close()
-        self._mailer.post(self._topics.round(number), b"", retain=True)
+        self._announcer.clear(number)
         (record,) = self._store.rounds(last=1)
         _log.info("%s", round_line(record))
         if record.outcome == "merged":
@@ -365,17 +375,14 @@ class Service:
 
     def _republish(self) -> None:
         """Say everything that is retained again: the broker may have lost it."""
-        topics, post = self._topics, self._mailer.post
-        post(topics.server_availability, b"online", retain=True)
-        info = server_info(self._config, self._artifact)
-        post(topics.server_info, frame(info), retain=True)
+        self._greeted = True
+        self._announcer.greet(server_info(self._config, self._artifact))
         if self._open is not None:
-            offer = frame(self._open.offer)
-            post(topics.round(self._open.offer.round), offer, retain=True)
+            self._announcer.offer(self._open.offer)
         elif self._number:
-            post(topics.round(self._number), b"", retain=True)
+            self._announcer.clear(self._number)
         for device, receipt in self._answers_due:
-            self._send_receipt(device, receipt)
+            self._announcer.receipt(device, receipt)
         self._answers_due.clear()
         self._show(self._phase)
 
@@ -397,8 +404,4 @@ class Service:
             refused=self._intake.counts(),
             reason=self._ending if phase in ("finished", "stopped") else "",
         )
-        self._mailer.post(self._topics.server_state, shown.to_json(), retain=True)
-
-    def _send_receipt(self, device: str, receipt: UpdateReceipt) -> None:
-        topic = self._topics.device(device, "cmd", "receipt")
-        self._mailer.post(topic, frame(receipt))
+        self._announcer.state(shown)

@@ -11,6 +11,7 @@ Example: ``with Store.open(folder, readonly=True) as store: store.rounds()``.
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,10 @@ class Store:
         tb: TracebackType | None,
     ) -> None:
         self.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make everything that is stored inside durable at once, at the end."""
+        return self._db.transaction()
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
