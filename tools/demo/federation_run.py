@@ -4,9 +4,9 @@ The broker outlives everybody, so that the last words of server and agents are h
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from broker_server.embedded_broker import embedded_broker
 from tools.demo.children import Child, Children
@@ -20,6 +20,7 @@ from wire_protocol.mqtt import MqttLink
 from wire_protocol.topics import Topics
 
 FINISHED = "finished"
+DevicePort: TypeAlias = Callable[[str, int], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ async def run_federation(
     *,
     display: Display,
     on_version: Callable[[int], None],
-    broker_kind: Literal["auto", "mosquitto", "amqtt"],
+    broker_kind: Literal["auto", "mosquitto", "amqtt"] = "auto",
+    device_port: DevicePort | None = None,
 ) -> Watched:
     """Run ``plan`` until the server says that it is finished; leave nothing running.
 
@@ -57,6 +59,8 @@ async def run_federation(
         display: Is shown the fleet whenever it changes.
         on_version: Told of every new version of the model, in order.
         broker_kind: Which broker to start.
+        device_port: Told a device and the broker's port, returns the port on which that
+            device reaches the broker, such as a proxy's.
 
     Raises:
         StoppedEarlyError: A process died; its exit code and last line are in it.
@@ -75,7 +79,14 @@ async def run_federation(
     ):
         if broker.notice:
             display.say(broker.notice)
-        workspace.configure(plan, port=broker.port, protocol=broker.protocol)
+        ports = {
+            device.name: await device_port(device.name, broker.port)
+            for device in workspace.devices
+            if device_port is not None
+        }
+        workspace.configure(
+            plan, port=broker.port, protocol=broker.protocol, device_ports=ports
+        )
         topics = Topics(FLEET)
         for topic in observed_topics(topics):
             await link.subscribe(topic)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 from model_zoo.data.federation import Shard, write_shard
@@ -84,8 +85,18 @@ class Workspace:
             devices.append(files)
         return cls(folder, tuple(devices))
 
-    def configure(self, plan: DemoPlan, *, port: int, protocol: str) -> None:
-        """Write the configurations, now that the broker's port is known."""
+    def configure(
+        self,
+        plan: DemoPlan,
+        *,
+        port: int,
+        protocol: str,
+        device_ports: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Write the configurations, now that the broker's port is known.
+
+        A device in ``device_ports`` reaches the broker there instead.
+        """
         address: Section = {"host": "127.0.0.1", "port": port, "protocol": protocol}
         size = len(self.devices)
         _write(
@@ -123,7 +134,10 @@ class Workspace:
                         "state_dir": str(device.config.parent.absolute() / "state"),
                         "runtime": device.runtime,
                     },
-                    "broker": address,
+                    "broker": {
+                        **address,
+                        "port": device_ports.get(device.name, port),
+                    },
                     "data": {
                         "examples": str(device.examples.absolute()),
                         "holdout": HOLDOUT,
