@@ -19,6 +19,7 @@ class CountingProxy:
         self._target_port = target_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._holding = asyncio.Event()
@@ -44,6 +45,9 @@ class CountingProxy:
         assert self._server is not None
         self._server.close()
         self.cut()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
 
     def hold(self) -> None:
@@ -64,13 +68,31 @@ class CountingProxy:
     async def _serve(
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
-        target, to_target = await asyncio.open_connection(LOOPBACK, self._target_port)
-        self._writers |= {to_client, to_target}
-        await asyncio.gather(
-            self._pass_on(client, to_target, up=True),
-            self._pass_on(target, to_client, up=False),
-        )
-        self._writers -= {to_client, to_target}
+        task = asyncio.ensure_future(self._join(client, to_client))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        await asyncio.wait({task})
+
+    async def _join(
+        self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
+    ) -> None:
+        writers = {to_client}
+        try:
+            target, to_target = await asyncio.open_connection(
+                LOOPBACK, self._target_port
+            )
+            writers.add(to_target)
+            self._writers |= writers
+            await asyncio.gather(
+                self._pass_on(client, to_target, up=True),
+                self._pass_on(target, to_client, up=False),
+            )
+        except OSError:
+            return  # the target is down: so are we, for this client
+        finally:
+            self._writers -= writers
+            for writer in writers:
+                writer.transport.abort()
 
     async def _pass_on(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, up: bool

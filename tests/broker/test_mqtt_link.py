@@ -64,11 +64,13 @@ async def scripted_broker(
     """Serve one answer after another to each type of packet (its high nibble)."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(4096):
-            left = replies.get(data[0] >> 4, [])
-            if left:
-                writer.write(left.pop(0))
-        writer.close()
+        try:
+            while data := await reader.read(4096):
+                left = replies.get(data[0] >> 4, [])
+                if left:
+                    writer.write(left.pop(0))
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(serve, LOOPBACK, 0)
     async with server:
