@@ -1,0 +1,68 @@
+"""An agent under test: real trainer, real files, a link in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
+from edge_agent.examples import ExampleStore
+from edge_agent.probe import Finding, installed_version
+from edge_agent.runtimes import RUNTIMES, RuntimeName
+from edge_agent.service import Service, link_settings
+from tests.fakes import MemoryBroker, MemoryLink
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAgent:
+    """A service, its link, and what ends it."""
+
+    service: Service
+    link: MemoryLink
+    stop: asyncio.Event
+    task: "asyncio.Task[None]"
+
+
+def write_examples(
+    path: Path, *, count: int = 70, shape: tuple[int, ...] = (64,), classes: int = 10
+) -> Path:
+    """Write separable random examples."""
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, classes, count).astype(np.int32)
+    centres = rng.uniform(0, 16, (classes, *shape))
+    x = centres[y] + rng.normal(0, 1, (count, *shape))
+    np.savez(path, x=x.astype(np.float32), y=y)
+    return path
+
+
+def finding(name: RuntimeName = "litert") -> Finding:
+    """Return a runtime that is taken to work."""
+    return Finding(RUNTIMES[name], installed_version(RUNTIMES[name]))
+
+
+@asynccontextmanager
+async def running_agent(
+    broker: MemoryBroker, folder: Path, *, device: str = "a", **examples: object
+) -> AsyncIterator[RunningAgent]:
+    """Run an agent until the block ends; its own errors are raised there."""
+    source = folder / f"{device}.npz"
+    if not source.exists():
+        write_examples(source, **examples)  # type: ignore[arg-type]
+    config = AgentConfig(
+        DeviceSettings(device, folder / "state"), DataSettings(source, seed=1)
+    )
+    store = ExampleStore.load(source, holdout=0.2, seed=1)
+    async with broker.link(will=link_settings(config).will) as link:
+        service = Service(
+            link, config=config, store=store, runtime=finding(), jitter=lambda: 0.5
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(service.run(stop))
+        try:
+            yield RunningAgent(service, link, stop, task)
+        finally:
+            stop.set()
+            await task

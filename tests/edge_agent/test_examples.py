@@ -1,0 +1,136 @@
+"""The local examples: what is read, what is refused, and how they are split."""
+
+import contextlib
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.examples import ExampleStore, MisfitError
+from model_zoo import zoo
+from tests.edge_agent.agents import write_examples
+from wire_protocol.errors import ConfigError
+
+
+def load(path: Path, *, holdout: float = 0.2, seed: int = 0) -> ExampleStore:
+    return ExampleStore.load(path, holdout=holdout, seed=seed)
+
+
+@given(
+    count=st.integers(1, 60),
+    holdout=st.floats(0, 0.9),
+    seed=st.integers(0, 2**40),
+)
+def test_a_split_takes_every_example_once_and_is_repeated(
+    tmp_path_factory: pytest.TempPathFactory, count: int, holdout: float, seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("examples") / "e.npz"
+    x = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
+    np.savez(path, x=x, y=np.arange(count) % 5)
+    if count - round(count * holdout) < 1:
+        return
+    store = load(path, holdout=holdout, seed=seed)
+    again = load(path, holdout=holdout, seed=seed)
+    whole = np.concatenate([store.training.x, store.holdout.x])
+    assert store.holdout.count == round(count * holdout)
+    assert sorted(whole[:, 0]) == sorted(x[:, 0])
+    assert (store.training.x == again.training.x).all()
+    for part in (store.training, store.holdout):
+        assert (part.y == (part.x[:, 0] / 2) % 5).all()
+
+
+def test_another_seed_holds_out_other_examples(tmp_path: Path) -> None:
+    path = write_examples(tmp_path / "e.npz")
+    assert (load(path, seed=1).holdout.x != load(path, seed=2).holdout.x).any()
+
+
+GOOD_X = np.zeros((4, 3), np.float32)
+GOOD_Y = np.zeros(4, np.int64)
+ARRAYS: dict[str, dict[str, Any]] = {
+    "no labels": {"x": GOOD_X},
+    "doubles": {"x": GOOD_X.astype(np.float64), "y": GOOD_Y},
+    "labels that are fractions": {"x": GOOD_X, "y": GOOD_Y.astype(np.float32)},
+    "labels in two dimensions": {"x": GOOD_X, "y": GOOD_Y.reshape(2, 2)},
+    "fewer labels": {"x": GOOD_X, "y": GOOD_Y[:3]},
+    "nothing": {"x": GOOD_X[:0], "y": GOOD_Y[:0]},
+    "no features": {"x": GOOD_X[:, 0], "y": GOOD_Y},
+    "not a number": {"x": GOOD_X * np.nan, "y": GOOD_Y},
+    "a negative label": {"x": GOOD_X, "y": GOOD_Y - 1},
+    "a huge label": {"x": GOOD_X, "y": GOOD_Y + 2**40},
+    "Python objects": {"x": GOOD_X, "y": np.array([None] * 4)},
+    "texts": {"x": GOOD_X, "y": np.array(["a"] * 4)},
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_other_arrays_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "e.npz"
+    np.savez(path, **ARRAYS[name])
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"e\.npz cannot be read"):
+        load(tmp_path / "e.npz")
+
+
+def test_a_claimed_size_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 2)}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+        archive.writestr("y.npy", header.getvalue())
+    with pytest.raises(ConfigError, match="not as long as its header says"):
+        load(path)
+
+
+@given(st.data())
+def test_a_damaged_file_is_a_config_error_or_is_read(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "e.npz"
+    np.savez_compressed(path, x=GOOD_X, y=GOOD_Y)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
+    end = data.draw(st.integers(0, len(content)))
+    path.write_bytes(content if data.draw(st.booleans()) else content[:end])
+    with contextlib.suppress(ConfigError):
+        load(path, holdout=0)
+
+
+@given(st.binary(max_size=300))
+def test_a_hostile_header_is_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, header: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("hostile") / "e.npz"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", start + header)
+        archive.writestr("y.npy", start + header)
+    with pytest.raises(ConfigError):
+        load(path)
+
+
+def test_examples_of_another_task_do_not_fit_the_model(tmp_path: Path) -> None:
+    manifest = zoo.manifest("digits-mlp")
+    store = load(write_examples(tmp_path / "e.npz"))
+    store.check_fit(manifest)
+    with pytest.raises(MisfitError, match=r"takes \[50, 6\] in 5 classes"):
+        store.check_fit(zoo.manifest("har-cnn1d"))
+    with pytest.raises(MisfitError, match="labels up to 9"):
+        store.check_fit(replace(manifest, classes=9))
