@@ -21,21 +21,20 @@ from broker_server.distribution import Distribution
 from broker_server.intake import Intake, Outlets
 from broker_server.mailer import Mailer
 from broker_server.model_line import ModelLine
+from broker_server.open_round import OpenRound, new_round
 from broker_server.publications import (
     Phase,
     ServerState,
     round_line,
-    round_offer,
     server_info,
 )
 from broker_server.records import RoundRecord
 from broker_server.recovery import recover
 from broker_server.sampling import draw_cohort
 from broker_server.store import Store
-from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
 from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
-from wire_protocol.messages import RoundOffer, UpdateReceipt
+from wire_protocol.messages import UpdateReceipt
 from wire_protocol.topics import Topics
 
 GATHER_S: Final = 0.005
@@ -52,15 +51,6 @@ class _PauseOver:
 @dataclass(frozen=True, slots=True)
 class _Stopped:
     """The server is told to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenRound:
-    """What the shell holds of the round in progress."""
-
-    offer: RoundOffer
-    began: float
-    deadline: asyncio.TimerHandle
 
 
 _Happening: TypeAlias = LinkEvent | rounds.Event | _PauseOver | _Stopped
@@ -88,14 +78,14 @@ class Service:
         self._size = artifact.manifest.layout.size
         self._inbox: asyncio.Queue[_Happening] = asyncio.Queue()
         self._state: rounds.State = rounds.Waiting()
-        self._open: _OpenRound | None = None
+        self._open: OpenRound | None = None
         self._phase: Phase = "waiting"
         self._progress = Progress()
         self._last_merged: RoundRecord | None = None
         self._number = 0
         self._failures = 0
         self._pause: asyncio.TimerHandle | None = None
-        self._begun = self._greeted = False
+        self._begun = self._greeted = self._state_changed = False
         self._ending: Ending = ""
         # Receipts of a round that an earlier run left open.
         self._answers_due: list[tuple[str, UpdateReceipt]] = []
@@ -139,7 +129,8 @@ class Service:
             ]
             while not self._is_over():
                 self._handle_all(await self._inbox.get())
-            self._show("stopped" if self._ending == "stopped" else "finished")
+            self._phase = "stopped" if self._ending == "stopped" else "finished"
+            self._announce_state()
             if self._pause is not None:
                 self._pause.cancel()
             await mailer.drain()
@@ -161,7 +152,7 @@ class Service:
         self._inbox.put_nowait(_Stopped())
 
     def _handle_all(self, first: _Happening) -> None:
-        """Handle what has arrived by now; one disk write serves all of it.
+        """Handle what has arrived by now; one transaction serves all of it.
 
         Nothing is sent meanwhile: the mailer's tasks cannot run before this returns.
         """
@@ -169,6 +160,8 @@ class Service:
             self._handle(first)
             for _ in range(self._inbox.qsize()):
                 self._handle(self._inbox.get_nowait())
+        if self._state_changed:
+            self._announce_state()
 
     def _handle(self, happening: _Happening) -> None:
         match happening:
@@ -240,7 +233,19 @@ class Service:
             return
         self._begun = True
         self._number = number
-        self._open = self._new_round(number, cohort)
+        self._open = new_round(
+            self._config,
+            self._artifact,
+            self._line.tip,
+            number=number,
+            cohort=cohort,
+            began=self._clocks.steady(),
+            deadline=asyncio.get_running_loop().call_later(
+                self._config.round.deadline_s,
+                self._inbox.put_nowait,
+                rounds.DeadlinePassed(number),
+            ),
+        )
         self._feed(
             rounds.Started(
                 number,
@@ -255,18 +260,6 @@ class Service:
             families=self._artifact.families, codec=self._config.codec.uplink
         )
 
-    def _new_round(self, number: int, cohort: tuple[str, ...]) -> _OpenRound:
-        began = self._clocks.steady()
-        offer = round_offer(
-            self._config, self._artifact, self._line.tip, number=number, cohort=cohort
-        )
-        deadline = asyncio.get_running_loop().call_later(
-            self._config.round.deadline_s,
-            self._inbox.put_nowait,
-            rounds.DeadlinePassed(number),
-        )
-        return _OpenRound(offer, began, deadline)
-
     def _publish_offer(self, number: int) -> None:
         assert self._open is not None  # Started is fed with its round
         offer = self._open.offer
@@ -276,12 +269,7 @@ class Service:
             cohort=offer.cohort,
             started=self._clocks.wall(),
         )
-        uplink = Uplink(
-            offer.cohort,
-            block_bytes=self._config.server.block_bytes,
-            max_bytes=max_update_bytes(self._size),
-        )
-        self._intake.open(offer, uplink)
+        self._intake.open(offer, self._open.uplink)
         self._announcer.offer(offer)
 
     async def _merge(self, number: int) -> None:
@@ -357,9 +345,8 @@ class Service:
 
     def _resume(self) -> None:
         """Take up where the store ends; a round that was open has failed."""
-        found = recover(
-            self._store.rounds(), tolerance=self._config.convergence.tolerance
-        )
+        tolerance = self._config.convergence.tolerance
+        found = recover(self._store.rounds(), tolerance=tolerance)
         self._number, self._progress = found.number, found.progress
         self._last_merged = found.last_merged
         for device, receipt in found.receipts:
@@ -387,11 +374,16 @@ class Service:
         self._show(self._phase)
 
     def _show(self, phase: Phase) -> None:
+        """Let people see ``phase``, once all that arrived with it is handled."""
         self._phase = phase
+        self._state_changed = True
+
+    def _announce_state(self) -> None:
+        self._state_changed = False
         last = self._last_merged
         state, offer = self._state, self._open.offer if self._open else None
         shown = ServerState(
-            phase=phase,
+            phase=self._phase,
             round=self._number,
             version=self.version,
             devices=len(self._eligible()),
@@ -402,6 +394,6 @@ class Service:
             loss=last.loss if last else None,
             accuracy=last.accuracy if last else None,
             refused=self._intake.counts(),
-            reason=self._ending if phase in ("finished", "stopped") else "",
+            reason=self._ending if self._phase in ("finished", "stopped") else "",
         )
         self._announcer.state(shown)

@@ -89,7 +89,7 @@ class Store:
         self.close()
 
     def together(self) -> AbstractContextManager[None]:
-        """Make everything that is stored inside durable at once, at the end."""
+        """Make one transaction of everything that is stored inside."""
         return self._db.transaction()
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Store:
 
     def commit_first(self, version: PreparedVersion) -> None:
         """Begin with this version."""
-        with self._db.transaction():
+        with self._db.transaction(durable=True):
             self.version_log.insert(version)
 
     def versions(self) -> list[VersionRecord]:
@@ -192,7 +192,7 @@ class Store:
         refused: Mapping[str, int],
     ) -> None:
         """Make ``version`` the newest and close its round, both or neither."""
-        with self._db.transaction():
+        with self._db.transaction(durable=True):
             self.version_log.insert(version)
             self._db.execute(
                 "UPDATE rounds SET outcome = 'merged', merged_version = ?, ended = ?,"
