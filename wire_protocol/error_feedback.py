@@ -36,14 +36,13 @@ class _Sent:
     round_id: int
     meant: Vector
     left_out: Vector
-    before: Vector
     committed: bool = False
 
 
 class ErrorFeedback:
     """The residual of one device for one model; ``residual`` may be kept on disk.
 
-    It holds up to four vectors of the model's size.
+    It holds up to three vectors of the model's size.
     """
 
     def __init__(self, layout: ParamLayout, *, residual: Vector | None = None) -> None:
@@ -79,7 +78,7 @@ class ErrorFeedback:
         payload = codec.encode(meant)
         left_out = meant - codec.decode(payload, meant.size)
         self.residual = before
-        self._sent = _Sent(round_id, meant, left_out, before)
+        self._sent = _Sent(round_id, meant, left_out)
         return payload
 
     def commit(self, round_id: int) -> None:
@@ -97,6 +96,6 @@ class ErrorFeedback:
     def _before(self, round_id: int) -> Vector:
         """Return the residual as it is when the update of ``round_id`` is made."""
         sent = self._sent
-        if sent is None or (sent.committed and sent.round_id != round_id):
+        if sent is None or sent.committed or sent.round_id == round_id:
             return self.residual
-        return sent.before if sent.round_id == round_id else sent.meant
+        return sent.meant

@@ -1,7 +1,9 @@
 """Codecs keep their error bound and survive anything a peer may send."""
 
 import json
+import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +222,19 @@ def test_decoding_a_bomb_needs_memory_for_the_asked_size_only(name: str) -> None
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 4 * asked + 3 * 2**20
+
+
+@pytest.mark.parametrize("layer", [2, 3], ids=["bits", "gaps"])
+def test_a_stream_is_not_inflated_beyond_what_its_layer_can_have(layer: int) -> None:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    body = deflate.compress(bytes(50 * 2**20)) + deflate.flush()
+    payload = b"\0\0\x80\x3f" + struct.pack("<BH", layer, len(body)) + body
+    tracemalloc.start()
+    with pytest.raises(DecodeError, match="DEFLATE"):
+        codec_named("uq").decode(payload, 1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 @pytest.mark.parametrize(
