@@ -134,9 +134,7 @@ class MqttLink:
         """
         wire = self._wire
         if wire is None:
-            raise TransportError(
-                f"not connected to {self._address}", remedy="wait for Connected"
-            )
+            raise TransportError(f"not connected to {self._address}")
         await wire.unless_lost(wire.publish(topic, payload, qos, retain))
 
     async def subscribe(self, topic_filter: str, *, qos: int = 1) -> None:
@@ -206,7 +204,7 @@ class MqttLink:
                 self._proven = self._proven or version
                 return wire
             finally:
-                if not wire.is_open:
+                if wire.sock is None:
                     self._retire(wire)
         raise refused
 
@@ -282,7 +280,7 @@ class _Wire(aiomqtt.Client):
         )
         self.version = version
         self._settings = settings
-        self._socket: socket.socket | None = None
+        self.sock: socket.socket | None = None
         self._reached = False
         self._final = Traffic()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -290,14 +288,9 @@ class _Wire(aiomqtt.Client):
         self.pending_calls_threshold = 1_000_000  # many at once are normal for us
 
     @property
-    def is_open(self) -> bool:
-        """Whether the socket exists."""
-        return self._socket is not None
-
-    @property
     def traffic(self) -> Traffic:
         """Bytes of this connection so far."""
-        return self._final if self._socket is None else socket_traffic(self._socket)
+        return self._final if self.sock is None else socket_traffic(self.sock)
 
     async def open(self) -> None:
         """Connect and wait for CONNACK, or raise and leave no socket behind."""
@@ -318,12 +311,12 @@ class _Wire(aiomqtt.Client):
 
     async def close(self) -> None:
         """Send DISCONNECT if that is still possible; leave no socket behind."""
-        if self._socket is not None:
+        if self.sock is not None:
             self._client.disconnect()  # paho closes the socket once it is written
             await asyncio.wait({self._closed}, timeout=_FAREWELL_S)
-        if self._socket is not None:
+        if self.sock is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes paho, which closes it
+                self.sock.shutdown(socket.SHUT_RDWR)  # wakes paho, which closes it
             await asyncio.wait({self._closed}, timeout=_FAREWELL_S)
         if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()  # has been seen; asyncio need not log it
@@ -379,7 +372,7 @@ class _Wire(aiomqtt.Client):
     def _on_socket_open(
         self, client: paho.Client, userdata: object, sock: socket.socket
     ) -> None:
-        self._socket = sock
+        self.sock = sock
         self._reached = True
         super()._on_socket_open(client, userdata, sock)
 
@@ -387,7 +380,7 @@ class _Wire(aiomqtt.Client):
         self, client: paho.Client, userdata: object, sock: socket.socket
     ) -> None:
         self._final = socket_traffic(sock)
-        self._socket = None
+        self.sock = None
         super()._on_socket_close(client, userdata, sock)
         if not self._closed.done():
             self._closed.set_result(None)
