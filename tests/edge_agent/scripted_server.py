@@ -50,6 +50,7 @@ class ScriptedServer:
         self.version = 0
         self.blobs: dict[str, bytes] = {}
         self.needs: list[str] = []
+        self.transfers: list[str] = []
         self.updates: asyncio.Queue[tuple[str, str, ClientUpdate, Vector]] = (
             asyncio.Queue()
         )
@@ -171,5 +172,6 @@ class ScriptedServer:
         assert transfer == transfer_id(block.blob)
         del self._assemblies[transfer]
         head, payload = expect(ClientUpdate, blob)
+        self.transfers.append(transfer)
         delta = codec_named(head.codec).decode(payload, self.params.size)
         self.updates.put_nowait((device, transfer, head, delta))

@@ -20,7 +20,7 @@ from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
 from wire_protocol.manifest import Manifest
-from wire_protocol.messages import Abandoned, Block, CheckIn
+from wire_protocol.messages import Abandoned, Block, CheckIn, Need
 from wire_protocol.transfer import blob_ref, cut
 
 Scenario = Callable[[ScriptedServer, RunningAgent], Awaitable[None]]
@@ -158,6 +158,27 @@ def test_what_was_learned_and_not_sent_goes_into_the_next_update(
     play(scenario, tmp_path)
 
 
+def test_a_failed_round_takes_its_receipt_back(tmp_path: Path) -> None:
+    norms: dict[Reason, float] = {}
+
+    def scenario_of(verdict: Reason) -> Scenario:
+        async def scenario(server: ScriptedServer, _agent: RunningAgent) -> None:
+            await one_round(server, 1)
+            transfer = server.transfers[-1]
+            await server.receipt(1, transfer, reason=verdict)
+            await server.open(server.offer(2))
+            *_, delta = await server.update()
+            norms[verdict] = float(np.linalg.norm(delta))
+
+        return scenario
+
+    for verdict in (Reason.ACCEPTED, Reason.ROUND_FAILED):
+        folder = tmp_path / verdict
+        folder.mkdir()
+        play(scenario_of(verdict), folder)
+    assert norms[Reason.ROUND_FAILED] > 1.5 * norms[Reason.ACCEPTED]
+
+
 def test_an_update_is_sent_again_until_its_receipt_comes(tmp_path: Path) -> None:
     async def scenario(server: ScriptedServer, _agent: RunningAgent) -> None:
         await server.open(server.offer(1))
@@ -182,7 +203,12 @@ def test_lost_blocks_are_asked_for_again(tmp_path: Path) -> None:
         )
         await server.open(offer)
         await server.update()
-        assert server.needs.count(offer.keyframe.sha256) == 2
+        needs = [
+            expect(Need, raw)[0]
+            for raw in server.broker.sent(TOPICS.device("a", "need"))
+        ]
+        asked = [need.missing for need in needs if need.blob == offer.keyframe]
+        assert asked == ["", "4"]  # all, then the third block
 
     play(scenario, tmp_path)
 
