@@ -142,7 +142,10 @@ class Service:
             self._topics.round("+"),
             self._topics.device(self._device, "cmd", "receipt"),
         ):
-            await self._link.subscribe(topic_filter)
+            try:
+                await self._link.subscribe(topic_filter)
+            except TransportError as error:  # the link tries again on reconnection
+                log.warning("%s", error)
         reader = asyncio.create_task(self._read())
         reader.add_done_callback(self._ended)
         reader.add_done_callback(lambda _: self._stop.set())
