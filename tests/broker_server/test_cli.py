@@ -1,0 +1,143 @@
+"""``edgefed server`` as a process: a real broker, a real end."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.broker.broker_fixtures import free_port
+from tests.broker_server.scripted_device import ScriptedDevice, update_of
+from tests.broker_server.small_server import (
+    BLOCK_BYTES,
+    FLEET,
+    step_of,
+    write_artifact,
+)
+from tools.cli import main
+from wire_protocol.link import LinkSettings
+from wire_protocol.mqtt import MqttLink
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def write_config(folder: Path, *, port: int, rounds: int, host: str = "") -> Path:
+    path = folder / "server.toml"
+    artifact = write_artifact(folder / "tiny")
+    path.write_text(
+        f"""
+        [server]
+        state_dir = "state"
+        fleet = "{FLEET}"
+        block_bytes = {BLOCK_BYTES}
+        [broker]
+        port = {port}
+        {f'host = "{host}"' if host else ""}
+        [model]
+        artifact = "{artifact}"
+        [round]
+        rounds = {rounds}
+        """
+    )
+    return path
+
+
+@contextlib.asynccontextmanager
+async def server(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tools.cli", "server", "run", "--config", str(config)),
+        cwd=REPOSITORY,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def said(process: asyncio.subprocess.Process, text: str) -> None:
+    """Wait until the server's log has ``text``."""
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while text not in (line := (await process.stderr.readline()).decode()):
+            assert line, f"the server ended without saying {text!r}"
+
+
+@pytest.mark.broker
+def test_a_server_with_its_own_broker_runs_rounds_and_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    config = write_config(tmp_path, port=port, rounds=2)
+
+    async def rehearse() -> None:
+        async with server(config) as process:
+            await said(process, "connected")
+            settings = LinkSettings("127.0.0.1", port, identity="a")
+            async with MqttLink(settings) as link:
+                device = ScriptedDevice("a", link, fleet=FLEET, block_bytes=BLOCK_BYTES)
+                await device.join()
+                for number in (1, 2):
+                    offer = await device.offer(number)
+                    await device.follow(offer)
+                    await device.send(update_of(offer), step_of(offer))
+                    assert (await device.receipt()).reason == "accepted"
+                await said(process, "round 2 merged")
+                async with asyncio.timeout(10):
+                    assert await process.wait() == 0
+
+    asyncio.run(rehearse())
+    with socket.socket() as again:  # the broker let go of its port
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+    assert main(["server", "rounds", "--config", str(config), "--json"]) == 0
+    rounds = json.loads(capsys.readouterr().out)
+    assert [record["outcome"] for record in rounds] == ["merged", "merged"]
+    assert rounds[0]["runtimes"] == ["scripted 1"]
+    assert main(["server", "rounds", "--config", str(config)]) == 0
+    assert "0.7500" in capsys.readouterr().out
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["TERM", "INT"]
+)
+def test_a_signal_ends_the_server_in_order(
+    tmp_path: Path, broker_port: int, number: int, code: int
+) -> None:
+    config = write_config(tmp_path, port=broker_port, rounds=0, host="127.0.0.1")
+
+    async def rehearse() -> None:
+        async with server(config) as process:
+            await said(process, "connected")
+            os.kill(process.pid, number)
+            async with asyncio.timeout(10):
+                assert await process.wait() == code
+
+    asyncio.run(rehearse())
+
+
+def test_expected_failures_are_one_line_and_a_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, port=free_port(), rounds=1, host="127.0.0.1")
+    assert main(["server", "rounds", "--config", str(config)]) == 2
+    assert main(["server", "run", "--config", str(config)]) == 4  # nobody listens
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        config = write_config(tmp_path, port=holder.getsockname()[1], rounds=1)
+        assert main(["server", "run", "--config", str(config)]) == 3
+    assert main(["server", "run", "--config", str(tmp_path / "none.toml")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("edgefed: ") for line in lines) == 4

@@ -1,0 +1,132 @@
+"""Whatever arrives is an event, nothing, or dropped and counted."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker_server.intake import Intake, Outlets
+from broker_server.rounds import Declined, Reported
+from broker_server.uplink import MAX_PER_DEVICE, Uplink, max_update_bytes
+from tests.broker_server.test_acceptance import BODY, GOOD, OFFER, SIZE
+from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.framing import frame
+from wire_protocol.messages import UpdateReceipt
+from wire_protocol.topics import Topics
+from wire_protocol.transfer import cut, transfer_id
+
+TOPICS = Topics("test")
+BLOCK = 1024
+
+
+def open_intake() -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
+    answers: list[tuple[str, UpdateReceipt]] = []
+    outlets = Outlets(
+        answer=lambda device, receipt: answers.append((device, receipt)),
+        ask=lambda _: None,
+        note_device=lambda *_: None,
+    )
+    intake = Intake(TOPICS, outlets, size=SIZE)
+    uplink = Uplink(OFFER.cohort, block_bytes=BLOCK, max_bytes=max_update_bytes(SIZE))
+    intake.open(OFFER, uplink)
+    return intake, answers
+
+
+def send(intake: Intake, device: str, blob: bytes) -> Reported | Declined | None:
+    ref, blocks = cut(blob, block_bytes=BLOCK)
+    event = None
+    for index, payload in enumerate(blocks):
+        topic = TOPICS.device(device, "up", transfer_id(ref), "b", str(index))
+        event = intake.receive(topic, payload)
+    return event
+
+
+rests = st.sampled_from(
+    ["availability", "info", "need", "evt", "up/0123/b/0", "up/x", "strange/topic"]
+)
+
+
+@given(
+    st.one_of(rests.map(lambda rest: TOPICS.device("a", rest)), st.text(max_size=40)),
+    st.one_of(
+        st.binary(max_size=200),
+        st.binary(max_size=60).map(lambda body: b"EFD1\x02\x00\x00\x00{}" + body),
+        st.sampled_from([frame(OFFER), frame(GOOD, BODY)]),
+    ),
+)
+def test_no_message_can_do_more_than_be_dropped(topic: str, payload: bytes) -> None:
+    intake, _ = open_intake()
+    event = intake.receive(topic, payload)
+    assert event is None
+    assert sum(intake.refused.values()) <= 1
+    assert intake.update is None
+
+
+@given(st.binary(max_size=3000))
+def test_no_whole_blob_can_do_more_than_be_refused(blob: bytes) -> None:
+    intake, answers = open_intake()
+    assert send(intake, "a", blob or b"x") is None
+    assert [receipt.reason for _, receipt in answers] == [Reason.MALFORMED]
+    assert intake.refused == {Reason.MALFORMED: 1}
+
+
+def test_a_good_update_is_reported_with_what_it_cost() -> None:
+    intake, answers = open_intake()
+    blob = frame(GOOD, BODY)
+    event = send(intake, "a", blob)
+    assert isinstance(event, Reported)
+    assert intake.update is not None
+    assert intake.update.blob == blob
+    assert intake.update.participant.bytes_up == len(blob)
+    assert answers == []  # the machine decides on the receipt
+
+
+def test_a_refused_update_ends_the_devices_part_in_the_round() -> None:
+    intake, answers = open_intake()
+    nan = np.full(SIZE, np.nan, "<f4").tobytes()
+    assert send(intake, "a", frame(GOOD, nan)) == Declined(OFFER.round, "a")
+    assert [device for device, _ in answers] == ["a"]
+
+
+def test_a_refused_update_that_comes_again_is_answered_without_being_read() -> None:
+    intake, answers = open_intake()
+    for _ in range(3):
+        send(intake, "a", b"nonsense" * 400)
+    assert len(answers) == 3
+    assert intake.refused == {Reason.MALFORMED: 1}
+
+
+def test_blocks_of_strangers_and_after_the_round_are_dropped() -> None:
+    intake, answers = open_intake()
+    assert send(intake, "stranger", frame(GOOD, BODY)) is None
+    intake.close()
+    assert send(intake, "a", frame(GOOD, BODY)) is None
+    assert intake.take_refused() == {"not_in_cohort": 1, "wrong_round": 1}
+    assert intake.take_refused() == {}
+    assert answers == []
+
+
+def test_an_update_larger_than_the_layout_allows_is_not_begun() -> None:
+    intake, _ = open_intake()
+    send(intake, "a", b"x" * (max_update_bytes(SIZE) + 1))
+    assert set(intake.refused) == {Reason.TOO_LARGE}
+
+
+def test_a_device_can_have_two_transfers_under_way_and_no_more() -> None:
+    uplink = Uplink({"a"}, block_bytes=BLOCK, max_bytes=1 << 20)
+    blobs = [bytes([number]) * 2000 for number in range(MAX_PER_DEVICE + 1)]
+    parts = [cut(blob, block_bytes=BLOCK) for blob in blobs]
+    for ref, blocks in parts:
+        assert uplink.add("a", transfer_id(ref), payload=blocks[0]) is None
+    # The oldest was given up: its other blocks alone do not complete it.
+    ref, blocks = parts[0]
+    for payload in blocks[1:]:
+        assert uplink.add("a", transfer_id(ref), payload=payload) is None
+    assert uplink.add("a", transfer_id(ref), payload=blocks[0]) == blobs[0]
+
+
+def test_a_block_belongs_to_the_transfer_of_its_topic() -> None:
+    uplink = Uplink({"a"}, block_bytes=BLOCK, max_bytes=1 << 20)
+    _, blocks = cut(b"blob", block_bytes=BLOCK)
+    with pytest.raises(DecodeError, match="came as"):
+        uplink.add("a", "0" * 16, payload=blocks[0])
