@@ -17,18 +17,22 @@ class BlobFolder:
     folder: Path
 
     def put(self, blob: bytes) -> str:
-        """Store ``blob`` durably and return its digest; storing it again is free."""
+        """Store ``blob`` durably and return its digest; storing it again is free.
+
+        Raises:
+            RefusedError: The folder cannot be written.
+        """
         digest = hashlib.sha256(blob).hexdigest()
         path = self.folder / digest
         if path.exists():
             return digest
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        self._sync()
+        try:
+            self._write(path, blob)
+        except OSError as error:
+            raise RefusedError(
+                f"{path} cannot be written: {error.strerror}",
+                remedy="free some disk space, or correct [server] state_dir",
+            ) from error
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -59,7 +63,13 @@ class BlobFolder:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
 
-    def _sync(self) -> None:
+    def _write(self, path: Path, blob: bytes) -> None:
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(blob)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
         handle = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(handle)

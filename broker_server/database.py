@@ -35,19 +35,13 @@ class Database:
             RefusedError: It is no database of ours, damaged, or a newer version's.
         """
         uri = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
-        try:
+        with _explained():
             connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.DatabaseError as error:
-            raise _unusable(path, error) from error
         database = cls(connection)
         try:
-            connection.execute("PRAGMA foreign_keys = ON")
             database._migrate(readonly=readonly)
-        except sqlite3.DatabaseError as error:
-            database.close()
-            raise _unusable(path, error) from error
         except BaseException:
             database.close()
             raise
@@ -64,7 +58,7 @@ class Database:
 
         One inside another joins it: nothing is committed before the outermost ends.
         """
-        with self._busy:
+        with self._busy, _explained():
             if self._depth:
                 yield
                 return
@@ -76,7 +70,8 @@ class Database:
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite may have done it itself
+                    self._connection.execute("ROLLBACK")
                 raise
             else:
                 self._connection.execute("COMMIT")
@@ -85,12 +80,12 @@ class Database:
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> None:
         """Run a statement that returns nothing."""
-        with self._busy:
+        with self._busy, _explained():
             self._connection.execute(sql, values)
 
     def all(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         """Return every row."""
-        with self._busy:
+        with self._busy, _explained():
             return self._connection.execute(sql, values).fetchall()
 
     def one(self, sql: str, values: tuple[object, ...] = ()) -> Row:
@@ -108,6 +103,7 @@ class Database:
         if readonly:
             return
         self.execute("PRAGMA journal_mode = WAL")
+        self.execute("PRAGMA foreign_keys = ON")
         for number, statements in enumerate(MIGRATIONS[done:], start=done + 1):
             with self.transaction():
                 for statement in statements:
@@ -115,8 +111,13 @@ class Database:
                 self.execute(f"PRAGMA user_version = {number}")
 
 
-def _unusable(path: Path, error: sqlite3.DatabaseError) -> RefusedError:
-    return RefusedError(
-        f"{path} cannot be used: {error}",
-        remedy="restore the state folder from a backup, or begin a new one",
-    )
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what SQLite says (damaged, disk full, locked) into one of our errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RefusedError(
+            f"the state folder's database cannot be used: {error}",
+            remedy="free some disk space, or restore the folder from a backup",
+        ) from error

@@ -11,7 +11,7 @@ from broker_server.config import ServerConfig
 from broker_server.embedded_broker import embedded_broker
 from broker_server.service import Ending, Service
 from broker_server.store import Store
-from wire_protocol.errors import ConfigError
+from wire_protocol.errors import ConfigError, EdgefedError
 from wire_protocol.link import LinkSettings, Will
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.topics import Topics
@@ -77,4 +77,16 @@ async def serve(
             service.version,
             " and ".join(families),
         )
-        return await service.run(stop)
+        try:
+            return await service.run(stop)
+        except ExceptionGroup as group:
+            raise _expected(group) or group from None
+
+
+def _expected(group: ExceptionGroup) -> EdgefedError | None:
+    """Return the expected error in what ended a task group, if that is all there is."""
+    known, others = group.split(EdgefedError)
+    first: BaseException | None = known
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, EdgefedError) and others is None else None

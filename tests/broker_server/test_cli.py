@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -123,6 +124,27 @@ def test_a_signal_ends_the_server_in_order(
             os.kill(process.pid, number)
             async with asyncio.timeout(10):
                 assert await process.wait() == code
+
+    asyncio.run(rehearse())
+
+
+@pytest.mark.broker
+def test_a_state_folder_that_breaks_ends_the_server_with_one_line(
+    tmp_path: Path, broker_port: int
+) -> None:
+    config = write_config(tmp_path, port=broker_port, rounds=0, host="127.0.0.1")
+
+    async def rehearse() -> None:
+        settings = LinkSettings("127.0.0.1", broker_port, identity="b")
+        async with server(config) as process, MqttLink(settings) as link:
+            device = ScriptedDevice("b", link, fleet=FLEET, block_bytes=BLOCK_BYTES)
+            await device.join()
+            offer = await device.offer(1)
+            shutil.rmtree(tmp_path / "state" / "blobs")
+            await device.send(update_of(offer), step_of(offer))
+            await said(process, "edgefed: ")
+            async with asyncio.timeout(10):
+                assert await process.wait() == 3
 
     asyncio.run(rehearse())
 

@@ -20,7 +20,7 @@ from tests.broker_server.small_server import (
 )
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
-from wire_protocol.framing import frame
+from wire_protocol.framing import expect, frame
 from wire_protocol.messages import Abandoned, ClientUpdate, RoundOffer
 
 ONE_ROUND = RoundSection(rounds=1, devices=2)
@@ -65,6 +65,10 @@ def test_rounds_run_until_the_configured_one(tmp_path: Path, downlink: str) -> N
             held = server.store.params(2)
             assert all(np.array_equal(d.held, held) for d in devices)
             assert TOPICS.round(3) not in server.broker.retained
+            # Float32 deltas are no smaller than the keyframe, so they are not listed.
+            last, _ = expect(RoundOffer, server.broker.sent(TOPICS.round(3))[0])
+            listed = [] if downlink == "f32" else [1, 2]
+            assert [delta.version for delta in last.deltas] == listed
 
     asyncio.run(rehearse())
 
