@@ -26,6 +26,10 @@ BLOCK: Final = 256
 FACTORS: Final = (0.125, 32.0)
 """Smallest and largest step of ``uq``, in units of the vector's RMS."""
 DEFAULT_FACTOR: Final = 2.0
+MOST_BITS: Final = 1.2
+"""Bits per value that ``uq`` keeps to, beyond ``ALLOWANCE_BYTES``."""
+ALLOWANCE_BYTES: Final = 64
+_COARSER: Final = 1.1
 _LARGEST_SCALE: Final = np.finfo(np.float32).max / np.float32(128)
 _FACTOR_NAME: Final = re.compile(r"uq:(\d{1,2}(?:\.\d{1,3})?)")
 
@@ -112,7 +116,7 @@ def _decode_int8(payload: bytes, size: int) -> Vector:
 
 
 def uniform_quantizer(factor: float = DEFAULT_FACTOR) -> Codec:
-    """Return ``uq`` with a step of ``factor`` x RMS; any ``uq`` decodes any other.
+    """Return ``uq:<factor>``: a step of ``factor`` x RMS; any ``uq`` decodes any other.
 
     Raises:
         ConfigError: The factor is outside ``FACTORS``.
@@ -122,18 +126,32 @@ def uniform_quantizer(factor: float = DEFAULT_FACTOR) -> Codec:
             f"uq's step factor is from {FACTORS[0]} to {FACTORS[1]}, not {factor}",
             remedy="1 is fine, 2 the default, 4 for metered links",
         )
-    name = "uq" if factor == DEFAULT_FACTOR else f"uq:{factor:g}"
 
     def encode(vector: Vector) -> bytes:
         return quantized(_checked(vector), factor=factor)
 
-    return Codec(name, encode, dequantized)
+    return Codec(f"uq:{factor:g}", encode, dequantized)
+
+
+def _encode_capped(vector: Vector) -> bytes:
+    """Encode with the default step, or the next coarser one that keeps to the cap.
+
+    Deltas that are spread more evenly than most need a little over a bit each;
+    ``ErrorFeedback`` sends later what a coarser step leaves out.
+    """
+    most_bytes = MOST_BITS * _checked(vector).size / 8 + ALLOWANCE_BYTES
+    factor = DEFAULT_FACTOR
+    payload = quantized(vector, factor=factor)
+    while len(payload) > most_bytes and factor * _COARSER <= FACTORS[1]:
+        factor *= _COARSER
+        payload = quantized(vector, factor=factor)
+    return payload
 
 
 CODECS: Final[Mapping[str, Codec]] = {
     codec.name: codec
     for codec in (
-        uniform_quantizer(),
+        Codec("uq", _encode_capped, dequantized),
         Codec("int8", _encode_int8, _decode_int8),
         Codec("f16", _encode_f16, _decode_f16),
         Codec("f32", _encode_f32, _decode_f32),

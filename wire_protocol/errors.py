@@ -22,7 +22,6 @@ class Reason(StrEnum):
     WRONG_SCHEMA = "wrong_schema"
     WRONG_CODEC = "wrong_codec"
     NOT_FINITE = "not_finite"
-    NO_EXAMPLES = "no_examples"
     ROUND_FAILED = "round_failed"
     FETCH_FAILED = "fetch_failed"
     TRAINING_FAILED = "training_failed"

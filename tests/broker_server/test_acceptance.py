@@ -77,7 +77,7 @@ BAD: dict[str, tuple[bytes, str, set[Reason], bool]] = {
     "no examples": (
         frame(replace(GOOD, num_examples=0), BODY),
         "a",
-        {Reason.MALFORMED, Reason.NO_EXAMPLES},
+        {Reason.MALFORMED},
         False,
     ),
 }

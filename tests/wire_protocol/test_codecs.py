@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from wire_protocol.codecs import BLOCK, CODECS, Codec, codec_named, uniform_quantizer
+from wire_protocol.codecs import (
+    ALLOWANCE_BYTES,
+    BLOCK,
+    CODECS,
+    MOST_BITS,
+    Codec,
+    codec_named,
+    uniform_quantizer,
+)
 from wire_protocol.errors import ConfigError, DecodeError, EncodeError, Reason
 from wire_protocol.params import Vector
 
@@ -222,6 +230,29 @@ def test_decoding_a_bomb_needs_memory_for_the_asked_size_only(name: str) -> None
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 4 * asked + 3 * 2**20
+
+
+SPREADS = {
+    "normal": lambda rng, size: rng.normal(size=size),
+    "even": lambda rng, size: rng.uniform(-1, 1, size),
+    "two values": lambda rng, size: rng.choice([-1.0, 1.0], size),
+    "heavy tails": lambda rng, size: rng.standard_t(2, size),
+    "mostly zero": lambda rng, size: rng.normal(size=size) * (rng.random(size) < 0.1),
+}
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("size", [300, 13_098, 100_000])
+def test_the_default_codec_keeps_to_its_size_and_still_says_something(
+    spread: str, size: int
+) -> None:
+    vector = SPREADS[spread](np.random.default_rng(size), size).astype(np.float32)
+    codec = codec_named("uq")
+    payload = codec.encode(vector)
+    assert len(payload) <= MOST_BITS * size / 8 + ALLOWANCE_BYTES
+    if spread != "two values":  # a step of twice the RMS rounds +-RMS to zero
+        decoded = codec.decode(payload, size)
+        assert np.square(decoded - vector).sum() < 0.7 * np.square(vector).sum()
 
 
 @pytest.mark.parametrize("layer", [2, 3], ids=["bits", "gaps"])
