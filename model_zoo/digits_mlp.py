@@ -8,7 +8,7 @@ from typing import Final
 from model_zoo.layers import dense, relu, scale
 from model_zoo.model import Model, PlanDefaults
 
-PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.05, momentum=0.5)
+PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.05, momentum=0.9)
 """Measured on 6 devices, Dirichlet 0.3, seeds 0, 1, 2: 0.967, 0.964, 0.950.
 
 Trained centrally for as many epochs: 0.975, 0.964, 0.961 on the same fifth held out.

@@ -252,7 +252,7 @@ def test_the_default_codec_keeps_to_its_size_and_still_says_something(
     assert len(payload) <= MOST_BITS * size / 8 + ALLOWANCE_BYTES
     if spread != "two values":  # a step of twice the RMS rounds +-RMS to zero
         decoded = codec.decode(payload, size)
-        assert np.square(decoded - vector).sum() < 0.7 * np.square(vector).sum()
+        assert np.square(decoded - vector).sum() < 0.8 * np.square(vector).sum()
 
 
 @pytest.mark.parametrize("layer", [2, 3], ids=["bits", "gaps"])
