@@ -1,11 +1,15 @@
 """Distribution: blocks of blobs for the devices that asked, each published once.
 
-Needs are gathered for a moment, then every wanted block goes out once, for all who
-wait, in bursts of bounded size; a need that arrives meanwhile joins the next burst.
+Needs are gathered while they keep coming, then every wanted block goes out once, for
+all who wait, in bursts of bounded size. Then there is a rest: who was served
+unsubscribes, and needs that come a little later are served together. Every copy of a
+block reaches all who subscribed, so a hasty answer to one costs the others the bytes.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from wire_protocol.errors import DecodeError, Reason
@@ -18,6 +22,22 @@ Send: TypeAlias = Callable[[str, bytes], Awaitable[None]]
 """Publishes a payload on a topic."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patient the server is before it answers, in seconds.
+
+    Needs are gathered until none came for ``quiet_s``, but for ``most_s`` at most;
+    after an answer the next one waits for ``rest_s``.
+    """
+
+    quiet_s: float = 0.01
+    most_s: float = 0.06
+    rest_s: float = 0.02
+
+
+DEFAULT_PACE: Final = Pace()
+
+
 class Distribution:
     """The blobs on offer and the blocks of them that devices wait for."""
 
@@ -26,12 +46,12 @@ class Distribution:
         topics: Topics,
         send: Send,
         *,
-        gather: Callable[[], Awaitable[None]],
         block_bytes: int,
+        pace: Pace = DEFAULT_PACE,
     ) -> None:
         self._topics = topics
         self._publish = send
-        self._gather = gather
+        self._pace = pace
         self._block_bytes = block_bytes
         self._blobs: Mapping[str, bytes] = {}
         # a dict for its order: who asked first is served first
@@ -64,12 +84,20 @@ class Distribution:
         while True:
             await self._asked.wait()
             await self._gather()
-            self._asked.clear()
-            while self._wanted:
-                burst = list(self._wanted)[:BURST_BLOCKS]
-                for key in burst:
-                    del self._wanted[key]
+            # what is asked for from now on waits for the next answer
+            wanted, self._wanted = list(self._wanted), {}
+            for start in range(0, len(wanted), BURST_BLOCKS):
+                burst = wanted[start : start + BURST_BLOCKS]
                 await asyncio.gather(*(self._send(*key) for key in burst))
+            await asyncio.sleep(self._pace.rest_s)
+
+    async def _gather(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.most_s):
+                while self._asked.is_set():
+                    self._asked.clear()
+                    async with asyncio.timeout(self._pace.quiet_s):
+                        await self._asked.wait()
 
     async def _send(self, digest: str, index: int) -> None:
         blob = self._blobs.get(digest)

@@ -37,7 +37,6 @@ from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Receive
 from wire_protocol.messages import UpdateReceipt
 from wire_protocol.topics import Topics
 
-GATHER_S: Final = 0.005
 MAX_PAUSE_S: Final = 60.0
 Ending: TypeAlias = Literal["", "rounds", "converged", "stopped"]
 _log = logging.getLogger("edgefed.server")
@@ -104,7 +103,6 @@ class Service:
             self._distribution = Distribution(
                 self._topics,
                 mailer.send,
-                gather=lambda: asyncio.sleep(GATHER_S),
                 block_bytes=self._config.server.block_bytes,
             )
             self._intake = Intake(

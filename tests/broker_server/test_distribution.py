@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker_server.distribution import BURST_BLOCKS, Distribution
+from broker_server.distribution import BURST_BLOCKS, Distribution, Pace
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.messages import Need
 from wire_protocol.topics import Topics
@@ -23,6 +23,14 @@ class Wire:
         self.sent: list[tuple[str, bytes]] = []
         self.together = 0
         self.most_together = 0
+        self.news = asyncio.Event()
+
+    async def until(self, count: int) -> None:
+        """Wait until ``count`` blocks were published."""
+        async with asyncio.timeout(20):
+            while len(self.sent) < count:
+                self.news.clear()
+                await self.news.wait()
 
     async def publish(self, topic: str, payload: bytes) -> None:
         self.together += 1
@@ -30,18 +38,19 @@ class Wire:
         await asyncio.sleep(0)
         self.together -= 1
         self.sent.append((topic, payload))
+        self.news.set()
 
 
-def rehearse(script: Callable[[Distribution, Wire], Awaitable[None]]) -> Wire:
+HASTY = Pace(quiet_s=0, most_s=1, rest_s=0)
+
+
+def rehearse(
+    script: Callable[[Distribution, Wire], Awaitable[None]], *, pace: Pace = HASTY
+) -> Wire:
     wire = Wire()
 
     async def play() -> None:
-        async def gather() -> None:
-            await asyncio.sleep(0)
-
-        distribution = Distribution(
-            TOPICS, wire.publish, gather=gather, block_bytes=1024
-        )
+        distribution = Distribution(TOPICS, wire.publish, block_bytes=1024, pace=pace)
         distribution.offer({REF.sha256: BLOB})
         task = asyncio.create_task(distribution.run())
         await script(distribution, wire)
@@ -70,6 +79,38 @@ def test_one_block_serves_every_device_that_waits() -> None:
     assembly = Assembly(REF, block_bytes=1024, max_bytes=1 << 20)
     assert [assembly.add(*expect(Block, raw)) for _, raw in wire.sent][-1] == BLOB
     assert wire.most_together <= BURST_BLOCKS
+
+
+def test_needs_that_keep_coming_are_answered_together() -> None:
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        for _ in range(10):
+            distribution.ask(Need(REF, "1"))
+            await settled(wire, 0)
+        await wire.until(1)
+
+    rehearse(script, pace=Pace(quiet_s=0.2, most_s=5, rest_s=0))
+
+
+def test_needs_that_never_stop_are_answered_all_the_same() -> None:
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        while not wire.sent:
+            distribution.ask(Need(REF, "1"))
+            await asyncio.sleep(0)
+
+    rehearse(script, pace=Pace(quiet_s=5, most_s=0.05, rest_s=0))
+
+
+def test_needs_that_come_while_the_server_rests_are_answered_together() -> None:
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        distribution.ask(Need(REF, "1"))
+        await wire.until(1)
+        for _ in range(10):
+            distribution.ask(Need(REF, "1"))
+            await settled(wire, 1)
+        await wire.until(2)
+        await settled(wire, 2)
+
+    rehearse(script, pace=Pace(quiet_s=0, most_s=1, rest_s=0.2))
 
 
 def test_only_what_is_missing_is_sent() -> None:
