@@ -36,8 +36,8 @@ class Finding:
 
     @property
     def label(self) -> str:
-        """Name and version, for people."""
-        return f"{self.runtime.name} {self.version}".strip()
+        """Name and version of the runtime, for people."""
+        return f"{self.runtime.name} {self.version.partition(' ')[0]}".strip()
 
 
 def installed_version(runtime: Runtime) -> str:

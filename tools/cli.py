@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,12 +51,23 @@ def find_artifact(name: str) -> Path:
     return found
 
 
+class _Version(argparse.Action):
+    """Prints the version; looks it up only then, since that takes 2 MB."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        metadata = importlib.import_module("importlib.metadata")
+        parser.exit(message=f"edgefed {metadata.version('edgefed')}\n")
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgefed",
         description="Federated learning for Raspberry Pi-class devices, over MQTT.",
     )
-    parser.add_argument("--version", action="version", version=version("edgefed"))
+    parser.add_argument("--version", action=_Version, help="show the version")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, group in GROUPS.items():
         if name == chosen:
