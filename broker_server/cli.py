@@ -11,10 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from broker_server.artifact import load_artifact
 from broker_server.config import ServerConfig, load_config
 from broker_server.records import RoundRecord
 from broker_server.serving import serve
 from broker_server.store import Store
+from wire_protocol.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -38,6 +42,14 @@ def add_commands(
     _add_config(rounds)
     rounds.add_argument("--json", action="store_true", help="print JSON")
     rounds.set_defaults(run=_rounds)
+
+    export = commands.add_parser(
+        "export", help="write a version's parameters, by name, as NPZ"
+    )
+    _add_config(export)
+    export.add_argument("--version", type=int, help="which one (the newest)")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    export.set_defaults(run=lambda args: _export(args, find_artifact))
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +104,27 @@ def _rounds(args: argparse.Namespace) -> int:
                 _number(record.seconds, ".2f"),
             )
         )
+    return 0
+
+
+def _export(args: argparse.Namespace, find_artifact: Callable[[str], Path]) -> int:
+    config = load_config(args.config)
+    manifest = load_artifact(find_artifact(config.model.artifact)).manifest
+    with Store.open(config.server.state_dir, readonly=True) as store:
+        newest = store.versions()[-1].version
+        version = newest if args.version is None else args.version
+        vector = store.params(version)
+    names = [spec.name for spec in manifest.layout.specs]
+    tensors = dict(zip(names, manifest.layout.split(vector), strict=True))
+    try:
+        with args.out.open("wb") as file:
+            np.savez(file, allow_pickle=False, **tensors)
+    except OSError as error:
+        raise ConfigError(
+            f"{args.out} cannot be written: {error.strerror}",
+            remedy="name another --out",
+        ) from error
+    print(f"version {version}, {vector.size} parameters: {args.out}")
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from tests.scenarios.commands import ROOT, begin, edgefed, processes_naming
@@ -37,6 +38,14 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
     assert figures["accuracy"] > figures["rounds"][0]["accuracy"]
     assert figures["accuracy"] > figures["local_accuracy_mean"] + 0.1
     assert 0.5 < figures["uplink_bits_per_param"] < 1.6
+    exported = edgefed(
+        *("server", "export", "--config", str(tmp_path / "run/server.toml")),
+        *("--out", str(tmp_path / "model.npz")),
+        cwd=tmp_path,
+    )
+    assert exported.returncode == 0, exported.stderr
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as tensors:
+        assert sum(tensors[name].size for name in tensors) == figures["parameters"]
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert f"{figures['accuracy']:.3f}" in page
     assert processes_naming(str(tmp_path)) == []
