@@ -3,18 +3,17 @@
 They never leave this module's arrays: only deltas and sums of losses do.
 """
 
-import math
 import random
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
+from wire_protocol.npz import load_arrays
 from wire_protocol.params import Vector
 
 MAX_EXAMPLES_BYTES: Final = 512 * 1024 * 1024
@@ -61,8 +60,8 @@ class ExampleStore:
         """Read ``x`` float32 ``[N, ...]`` and integers ``y[N]``; hold a part out.
 
         Raises:
-            ConfigError: The file is missing, damaged, too large, holds Python objects
-                or other arrays than these, or too few examples.
+            ConfigError: The file is missing, damaged, too large, or holds other arrays
+                than these or too few examples.
         """
         x, y = _read(path)
         held = round(len(y) * holdout)
@@ -93,21 +92,15 @@ class ExampleStore:
 
 def _read(path: Path) -> tuple[Vector, NDArray[np.int32]]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            x = _array(archive, "x", path=path)
-            y = _array(archive, "y", path=path)
-    except ConfigError:
-        raise
+        arrays = load_arrays(path, ("x", "y"), max_bytes=MAX_EXAMPLES_BYTES)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror or error}",
             remedy="correct [data] examples",
         ) from error
-    # zipfile, zlib and numpy raise a dozen kinds on a damaged file, a tokenizer's too
-    except Exception as error:
-        raise ConfigError(
-            f"{path} is no NPZ file of x and y: {_one_line(error)}", remedy=_REMEDY
-        ) from error
+    except ConfigError as error:
+        raise ConfigError(error.problem, remedy=error.remedy or _REMEDY) from error
+    x, y = arrays["x"], arrays["y"]
     if x.dtype != np.float32 or x.ndim < 2 or y.dtype.kind not in "iu" or y.ndim != 1:
         raise ConfigError(
             f"{path} has x {x.dtype} {list(x.shape)} and y {y.dtype} {list(y.shape)}, "
@@ -123,33 +116,4 @@ def _read(path: Path) -> tuple[Vector, NDArray[np.int32]]:
             f"{path} has a value that is not finite, or a label outside 0 to 65535",
             remedy="clean the examples",
         )
-    return x, y.astype(np.int32)
-
-
-def _array(archive: zipfile.ZipFile, name: str, *, path: Path) -> NDArray[Any]:
-    """Read one array; what its header claims is checked before memory is given."""
-    info = archive.getinfo(f"{name}.npy")
-    if info.file_size > MAX_EXAMPLES_BYTES:
-        raise ConfigError(
-            f"{path}: {name} has {info.file_size} bytes, over {MAX_EXAMPLES_BYTES}",
-            remedy="keep fewer examples on this device",
-        )
-    with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read(member)
-        if dtype.hasobject:
-            raise ValueError(f"{name} holds Python objects")
-        count = math.prod(shape)
-        size = count * dtype.itemsize
-        if size != info.file_size - member.tell():
-            raise ValueError(f"{name} is not as long as its header says")
-        flat = np.frombuffer(member.read(size), dtype, count)
-    return flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _one_line(error: Exception) -> str:
-    return f"{error!r:.120}".partition("\n")[0]
+    return x.astype(np.float32, copy=False), y.astype(np.int32)

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.data.npz import Array
 from wire_protocol.errors import ConfigError
+from wire_protocol.npz import Array
 
 RECORDINGS_SHA256: Final = (
     "4c211f6af1284fd914acd122c7ec614f466e54a0a892e49bc1885113c0352412"

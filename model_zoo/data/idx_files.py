@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from model_zoo.data.npz import Array
 from wire_protocol.errors import ConfigError
+from wire_protocol.npz import Array
 
 _DTYPES: Final[Mapping[int, np.dtype[np.generic]]] = {
     8: np.dtype("u1"),

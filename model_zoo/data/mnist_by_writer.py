@@ -13,8 +13,8 @@ import numpy as np
 from model_zoo.data import idx_files
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.fetch import Download
-from model_zoo.data.npz import Array
 from model_zoo.data.origin import Origin
+from wire_protocol.npz import Array
 
 _IMAGES: Final = "https://storage.googleapis.com/cvdf-datasets/mnist"
 _LABELS: Final = (

@@ -11,12 +11,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from model_zoo.data.fetch import Download, Fetch, fetch_file
-from model_zoo.data.npz import Array, Wanted, load_arrays
 from wire_protocol.errors import ConfigError
+from wire_protocol.npz import Array, load_arrays
+
+Wanted: TypeAlias = Mapping[str, tuple[str, int]]
+"""For each array: the dtype kinds it may have (such as ``"iu"``), and its ndim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def load_origin(
         path = _cache(origin, environ) / origin.folder / "data.npz"
         if not path.is_file():
             _keep(origin, path, fetch)
-    arrays = load_arrays(path, origin.arrays, max_bytes=origin.max_bytes)
+    arrays = _read(origin, path)
     _verify(origin, arrays, place=str(path))
     return arrays
 
@@ -111,6 +115,21 @@ def _keep(origin: Origin, path: Path, fetch: Fetch) -> None:
             or f"go online, or set EDGEFED_DATA to a folder that has "
             f"{origin.folder}/data.npz; {_credit(origin)}",
         ) from error
+
+
+def _read(origin: Origin, path: Path) -> dict[str, Array]:
+    try:
+        arrays = load_arrays(path, origin.arrays, max_bytes=origin.max_bytes)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    for name, (kinds, ndim) in origin.arrays.items():
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.ndim != ndim:
+            raise ConfigError(
+                f"{path}: array {name} is {array.dtype} {list(array.shape)}; "
+                f"kind {kinds} with {ndim} dimensions was expected"
+            )
+    return arrays
 
 
 def _verify(origin: Origin, arrays: Mapping[str, Array], *, place: str) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from model_zoo.data import har_recordings
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.fetch import Download
-from model_zoo.data.npz import Array
 from model_zoo.data.origin import Origin
+from wire_protocol.npz import Array
 
 ORIGIN: Final = Origin(
     name="sp-sw-har",

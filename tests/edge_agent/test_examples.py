@@ -1,6 +1,5 @@
 """The local examples: what is read, what is refused, and how they are split."""
 
-import contextlib
 import io
 import zipfile
 from dataclasses import replace
@@ -83,47 +82,25 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "e.npz")
 
 
-def test_a_claimed_size_takes_no_memory(tmp_path: Path) -> None:
+def test_a_file_that_is_no_npz_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    path.write_bytes(b"x,y\n1,2\n")
+    with pytest.raises(ConfigError, match=r"e\.npz cannot be read as \.npz") as caught:
+        load(path)
+    assert "numpy.savez" in caught.value.remedy
+
+
+def test_more_examples_than_a_device_can_hold_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "e.npz"
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 2)}
+        header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 28, 2)}
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", header.getvalue())
-        archive.writestr("y.npy", header.getvalue())
-    with pytest.raises(ConfigError, match="not as long as its header says"):
+    with pytest.raises(ConfigError, match="declares 2147483648 bytes") as caught:
         load(path)
-
-
-@given(st.data())
-def test_a_damaged_file_is_a_config_error_or_is_read(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    path = tmp_path_factory.mktemp("damaged") / "e.npz"
-    np.savez_compressed(path, x=GOOD_X, y=GOOD_Y)
-    content = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(
-            st.integers(0, 255)
-        )
-    end = data.draw(st.integers(0, len(content)))
-    path.write_bytes(content if data.draw(st.booleans()) else content[:end])
-    with contextlib.suppress(ConfigError):
-        load(path, holdout=0)
-
-
-@given(st.binary(max_size=300))
-def test_a_hostile_header_is_a_config_error(
-    tmp_path_factory: pytest.TempPathFactory, header: bytes
-) -> None:
-    path = tmp_path_factory.mktemp("hostile") / "e.npz"
-    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", start + header)
-        archive.writestr("y.npy", start + header)
-    with pytest.raises(ConfigError):
-        load(path)
+    assert caught.value.remedy == "keep fewer examples"
 
 
 def test_examples_of_another_task_do_not_fit_the_model(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from model_zoo.data import mnist_by_writer, sp_sw_har
 from model_zoo.data.catalog import SETS, entry, load
 from model_zoo.data.federation import federate
-from model_zoo.data.npz import Array
 from wire_protocol.errors import ConfigError
+from wire_protocol.npz import Array
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
 

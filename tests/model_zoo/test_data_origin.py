@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from model_zoo.data.fetch import Download
-from model_zoo.data.npz import Array
 from model_zoo.data.origin import Origin, content_sha256, load_origin
 from wire_protocol.errors import ConfigError
+from wire_protocol.npz import Array
 
 ARRAYS: dict[str, Array] = {
     "x": np.arange(6, dtype=np.float16).reshape(2, 3),
@@ -111,6 +111,15 @@ def test_any_change_of_the_content_is_refused(tmp_path: Path, name: str) -> None
     changed[name].flat[1] = 7
     place(tmp_path, **changed)
     with pytest.raises(ConfigError, match="is not the published toy: the SHA-256"):
+        load_origin(TOY, {"EDGEFED_DATA": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "x", [ARRAYS["x"].astype(np.int64), ARRAYS["x"][0]], ids=["kind", "dimensions"]
+)
+def test_arrays_of_another_kind_are_named(tmp_path: Path, x: Array) -> None:
+    place(tmp_path, **{**ARRAYS, "x": x})
+    with pytest.raises(ConfigError, match="kind f with 2 dimensions"):
         load_origin(TOY, {"EDGEFED_DATA": str(tmp_path)})
 
 

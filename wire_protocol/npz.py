@@ -10,18 +10,16 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wire_protocol.errors import ConfigError
 
-Array = NDArray[np.generic]
-Wanted = Mapping[str, tuple[str, int]]
-"""For each array: the dtype kinds it may have (such as ``"iu"``), and its ndim."""
+Array: TypeAlias = NDArray[np.generic]
 
 _DTYPES: Final = frozenset(
     ["|b1", "|i1", "|u1"]
@@ -39,37 +37,39 @@ _BROKEN: Final = (
 )  # fmt: skip
 
 
-def load_arrays(path: Path, wanted: Wanted, *, max_bytes: int) -> dict[str, Array]:
-    """Read the ``wanted`` arrays of the ``.npz`` file at ``path``; they are read-only.
+def load_arrays(
+    path: Path, names: Iterable[str], *, max_bytes: int
+) -> dict[str, Array]:
+    """Read the arrays ``names`` of the ``.npz`` file at ``path``; they are read-only.
 
     Args:
-        path: The file. Arrays in it that are not wanted are never looked at.
-        wanted: Dtype kinds and number of dimensions, by name.
-        max_bytes: The most bytes all wanted arrays may take together.
+        path: The file. Other arrays in it are never looked at.
+        names: The arrays to read; dtypes and shapes are the caller's to check.
+        max_bytes: The most bytes these arrays may take together.
 
     Raises:
-        ConfigError: The file is missing, broken, too large, or an array is missing or
-            is not what was wanted. Nothing else is ever raised.
+        OSError: The file cannot be opened.
+        ConfigError: The file is broken or too large, or an array is missing or is not
+            plain. Nothing else is ever raised, whatever the file holds.
     """
     arrays: dict[str, Array] = {}
     left = max_bytes
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name, (kinds, ndim) in wanted.items():
-                arrays[name] = _member(
-                    archive, name, kinds=kinds, ndim=ndim, max_bytes=left
-                )
-                left -= arrays[name].nbytes
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error.problem}") from error
-    except _BROKEN as error:
-        raise ConfigError(f"{path} cannot be read as .npz: {error}") from error
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for name in names:
+                    arrays[name] = _member(archive, name, max_bytes=left)
+                    left -= arrays[name].nbytes
+        except ConfigError as error:
+            raise ConfigError(
+                f"{path}: {error.problem}", remedy=error.remedy
+            ) from error
+        except _BROKEN as error:
+            raise ConfigError(f"{path} cannot be read as .npz: {error}") from error
     return arrays
 
 
-def _member(
-    archive: zipfile.ZipFile, name: str, *, kinds: str, ndim: int, max_bytes: int
-) -> Array:
+def _member(archive: zipfile.ZipFile, name: str, *, max_bytes: int) -> Array:
     try:
         info = archive.getinfo(f"{name}.npy")
     except KeyError:
@@ -78,15 +78,11 @@ def _member(
         raise ConfigError(f"array {name} is packed in a way np.savez does not use")
     with archive.open(info) as member:
         dtype, shape, order = _header(member, name)
-        if dtype.kind not in kinds or len(shape) != ndim:
-            raise ConfigError(
-                f"array {name} is {dtype} {list(shape)}; "
-                f"kind {kinds} with {ndim} dimensions was expected"
-            )
         nbytes = dtype.itemsize * math.prod(shape)
         if nbytes > max_bytes:
             raise ConfigError(
-                f"array {name} declares {nbytes} bytes; {max_bytes} are allowed"
+                f"array {name} declares {nbytes} bytes; {max_bytes} are allowed",
+                remedy="keep fewer examples",
             )
         # One byte more than declared, so that the end and its checksum are reached.
         data = member.read(nbytes + 1)
