@@ -2,11 +2,11 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import RefusedError
 
 
@@ -27,7 +27,7 @@ class BlobFolder:
         if path.exists():
             return digest
         try:
-            self._write(path, blob)
+            write_atomically(path, blob)
         except OSError as error:
             raise RefusedError(
                 f"{path} cannot be written: {error.strerror}",
@@ -62,16 +62,3 @@ class BlobFolder:
             if path.name not in digests:
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
-
-    def _write(self, path: Path, blob: bytes) -> None:
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from edge_agent.files import write_atomically
+from edge_agent.state_files import write_state
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.manifest import (
     MAX_ARTIFACT_BYTES,
@@ -52,7 +52,7 @@ class ArtifactCache:
             content = _content(path, blob)
             if content is None:
                 content = await fetch_blob(blob, most)
-                write_atomically(path, content)
+                write_state(path, content)
             return content
 
         raw = await file("manifest.json", ref, MAX_MANIFEST_BYTES)
@@ -78,7 +78,7 @@ def has_passed(artifact: Artifact, runtime: str) -> bool:
 
 def remember_passed(artifact: Artifact, runtime: str) -> None:
     """Remember that the self-test passed on ``runtime``."""
-    write_atomically(_memory(artifact), json.dumps([runtime]).encode())
+    write_state(_memory(artifact), json.dumps([runtime]).encode())
 
 
 def _memory(artifact: Artifact) -> Path:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import edge_agent
-from edge_agent.files import write_atomically
 from edge_agent.runtimes import RUNTIMES, Runtime
+from edge_agent.state_files import write_state
 from wire_protocol.errors import TrainingError
 
 TIMEOUT_S: Final = 120.0
@@ -108,7 +108,7 @@ async def working_runtime(candidates: Sequence[Runtime], *, state_dir: Path) -> 
         finding = await probe(runtime)
         if not finding.problem:
             known[runtime.name] = finding.version
-            write_atomically(memory, json.dumps(known).encode())
+            write_state(memory, json.dumps(known).encode())
             return finding
         findings.append(finding)
     extra = candidates[0].extra

@@ -14,6 +14,7 @@ from model_zoo.model import Model
 from model_zoo.runners import oracle
 from model_zoo.stepping import Settings, evaluate, train
 from wire_protocol import selftest
+from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import FileRef, Manifest, SelfTest
 
@@ -27,7 +28,8 @@ def build(model: Model, folder: Path) -> Manifest:
     files = {**_onnx(model), "model.tflite": _tflite(model)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        _replace(folder / name, content)
+        # Runtimes map the old file; cutting it short would end them with SIGBUS.
+        write_atomically(folder / name, content)
     refs = {
         name: FileRef(len(content), hashlib.sha256(content).hexdigest())
         for name, content in files.items()
@@ -42,7 +44,7 @@ def build(model: Model, folder: Path) -> Manifest:
         files=refs,
         selftest=expected(model),
     )
-    _replace(folder / "manifest.json", manifest.to_json())
+    write_atomically(folder / "manifest.json", manifest.to_json())
     return manifest
 
 
@@ -70,16 +72,6 @@ def expected(model: Model) -> SelfTest:
         mu=settings.mu,
         tolerance=SELF_TEST_TOLERANCE,
     )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a new file in place of the old: runtimes map the old one into memory.
-
-    Cutting a mapped file short ends the process that maps it with SIGBUS.
-    """
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_bytes(content)
-    draft.replace(path)
 
 
 def _rounded(value: float) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from broker_server.blob_folder import BlobFolder
 from broker_server.global_model import GlobalModel, advance, first_model
 from broker_server.records import Participant
 from broker_server.schema import MIGRATIONS
@@ -242,6 +243,12 @@ def test_a_damaged_blob_is_refused(store: Store, tmp_path: Path) -> None:
         path.write_bytes(b"damaged")
     with pytest.raises(RefusedError, match="damaged"):
         store.params(1)
+
+
+def test_a_blob_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="cannot be written: No such file") as caught:
+        BlobFolder(tmp_path / "gone").put(b"blob")
+    assert "state_dir" in caught.value.remedy
 
 
 def test_devices_are_remembered_as_they_last_checked_in(store: Store) -> None:

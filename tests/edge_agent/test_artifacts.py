@@ -12,7 +12,7 @@ from edge_agent.artifacts import (
     has_passed,
     remember_passed,
 )
-from edge_agent.files import write_atomically
+from edge_agent.state_files import write_state
 from model_zoo.zoo import artifact_folder
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.messages import BlobRef
@@ -96,15 +96,7 @@ def test_a_passed_self_test_is_remembered_for_that_runtime(tmp_path: Path) -> No
     assert not has_passed(artifact, "litert 2")
 
 
-def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
-
-
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "below", b"one")
+    with pytest.raises(ConfigError, match=r"cannot be written.*state_dir"):
+        write_state(tmp_path / "file" / "below", b"one")
