@@ -249,6 +249,7 @@ class RoundWork:
             return self._opened[1]
         if self._opened is not None:
             self._opened[1].close()
+            self._opened = None  # the next may not open
         trainer = open_trainer(
             self._runtime.runtime.name,
             artifact.folder,

@@ -62,7 +62,7 @@ def smoke_test(runtime: RuntimeName) -> None:
         case "litert" | "tflite-runtime":
             from edge_agent.trainers import tflite  # noqa: PLC0415
 
-            package = "ai_edge_litert" if runtime == "litert" else "tflite_runtime"
+            package = tflite.PACKAGES[runtime]
             doubled = tflite.smoke_test(package, _FOLDER / "smoke.tflite")
     if doubled.tolist() != [2, 4, 6, 8]:
         raise TrainingError(f"twice [1, 2, 3, 4] is {doubled.tolist()} here")

@@ -1,7 +1,7 @@
 """The tensors of a train step, by their names in the artifact.
 
-Every trainer holds one: parameters ``pNN``, velocities ``sNN`` and anchors ``aNN`` go
-in, ``new_pNN`` and ``new_sNN`` come out and go in again. This module is pure.
+Parameters ``pNN``, velocities ``sNN`` and anchors ``aNN`` go in, ``new_pNN`` and
+``new_sNN`` come out and go in again. This module is pure.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,6 @@ class Tensors:
         self._anchor_names = [f"a{number}" for number in numbers]
         self._params: dict[str, Vector] = {}
         self._state: dict[str, Vector] = {}
-        self.new_names = [
-            f"new_{name}" for name in (*self._param_names, *self._velocity_names)
-        ]
 
     def begin(self, params: Vector) -> None:
         """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""

@@ -3,29 +3,38 @@
 XNNPACK stays on: without it LiteRT trains depthwise models five times slower.
 """
 
+import functools
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from edge_agent.trainers.tensors import Tensors
+from edge_agent.runtimes import RuntimeName
+from edge_agent.trainers.graphs import Graphs
 from wire_protocol.errors import TrainingError
-from wire_protocol.manifest import Manifest
 from wire_protocol.params import Vector
-from wire_protocol.selftest import Batch
+
+PACKAGES: Final[dict[RuntimeName, str]] = {
+    "litert": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
 
 
-def litert_trainer(folder: Path, manifest: Manifest, threads: int) -> "TfliteTrainer":
-    """Open ``model.tflite`` on LiteRT."""
-    return _opened("ai_edge_litert", folder, manifest=manifest, threads=threads)
-
-
-def tflite_runtime_trainer(
-    folder: Path, manifest: Manifest, threads: int
-) -> "TfliteTrainer":
-    """Open ``model.tflite`` on tflite-runtime."""
-    return _opened("tflite_runtime", folder, manifest=manifest, threads=threads)
+def open_graphs(package: str, folder: Path, *, threads: int) -> Graphs:
+    """Open ``model.tflite`` on ``package``."""
+    interpreter = _interpreter(package, folder / "model.tflite", threads=threads)
+    try:
+        train, evaluate = (
+            functools.partial(_run, interpreter.get_signature_runner(name))
+            for name in ("train", "evaluate")
+        )
+    except ValueError as error:
+        raise TrainingError(
+            f"{package}: not a training artifact: {error!r:.200}",
+            remedy="build it with edgefed zoo build",
+        ) from error
+    return Graphs(train, evaluate)
 
 
 def smoke_test(package: str, file: Path) -> Vector:
@@ -39,56 +48,6 @@ def smoke_test(package: str, file: Path) -> Vector:
         interpreter.get_output_details()[0]["index"]
     )
     return output
-
-
-class TfliteTrainer:
-    """The ``Trainer`` of one ``model.tflite``."""
-
-    def __init__(self, interpreter: Any, manifest: Manifest) -> None:  # noqa: ANN401 - untyped library
-        self._tensors = Tensors(manifest.layout)
-        self._train = interpreter.get_signature_runner("train")
-        self._evaluate = interpreter.get_signature_runner("evaluate")
-
-    def begin(self, params: Vector) -> None:
-        """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""
-        self._tensors.begin(params)
-
-    def step(
-        self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
-    ) -> float:
-        """Take one step; return the batch's mean loss before it."""
-        inputs = self._tensors.train_inputs(
-            batch, learning_rate=learning_rate, momentum=momentum, mu=mu
-        )
-        outputs = _run(self._train, inputs)
-        self._tensors.advance(outputs)
-        return float(outputs["loss"])
-
-    def evaluate(self, batch: Batch) -> tuple[float, float]:
-        """Return weighted sums over ``batch``: of the loss, and of correct answers."""
-        outputs = _run(self._evaluate, self._tensors.evaluate_inputs(batch))
-        return float(outputs["loss_sum"]), float(outputs["correct"])
-
-    def params(self) -> Vector:
-        """Return the parameters now, as a fresh vector of shape ``[size]``."""
-        return self._tensors.params()
-
-    def close(self) -> None:
-        """Give the runtime's memory back."""
-        self._train = self._evaluate = None
-
-
-def _opened(
-    package: str, folder: Path, *, manifest: Manifest, threads: int
-) -> TfliteTrainer:
-    interpreter = _interpreter(package, folder / "model.tflite", threads=threads)
-    try:
-        return TfliteTrainer(interpreter, manifest)
-    except ValueError as error:
-        raise TrainingError(
-            f"{package}: not a training artifact: {error!r:.200}",
-            remedy="build it with edgefed zoo build",
-        ) from error
 
 
 def _interpreter(package: str, file: Path, *, threads: int) -> Any:  # noqa: ANN401 - untyped library

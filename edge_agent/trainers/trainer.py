@@ -1,42 +1,56 @@
-"""What a trainer does, whatever runtime it uses, and how one is opened.
+"""Training one artifact, whatever runtime it was opened on.
 
-A trainer runs one artifact. It holds the parameters, the velocity and the anchor
-between steps, so that a step copies only what its runtime must copy. It is used by one
-thread at a time.
+A trainer holds the parameters, the velocity and the anchor between steps, so that a
+step copies only what its runtime must copy. It is used by one thread at a time.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, NoReturn
 
 from edge_agent.runtimes import RuntimeName
+from edge_agent.trainers.graphs import Graphs
+from edge_agent.trainers.tensors import Tensors
+from wire_protocol.errors import TrainingError
 from wire_protocol.manifest import Manifest
-from wire_protocol.params import Vector
+from wire_protocol.params import ParamLayout, Vector
 from wire_protocol.selftest import Batch
 
-Opener: TypeAlias = Callable[[Path, Manifest, int], "Trainer"]
-"""Opens the artifact in a folder with a number of threads."""
 
+class Trainer:
+    """One opened artifact; errors of the runtime are ``TrainingError``."""
 
-class Trainer(Protocol):
-    """One artifact on one runtime; errors of the runtime are ``TrainingError``."""
+    def __init__(self, graphs: Graphs, layout: ParamLayout) -> None:
+        self._train = graphs.train
+        self._evaluate = graphs.evaluate
+        self._tensors = Tensors(layout)
 
     def begin(self, params: Vector) -> None:
         """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""
+        self._tensors.begin(params)
 
     def step(
         self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
     ) -> float:
         """Take one step; return the batch's mean loss before it."""
+        inputs = self._tensors.train_inputs(
+            batch, learning_rate=learning_rate, momentum=momentum, mu=mu
+        )
+        outputs = self._train(inputs)
+        self._tensors.advance(outputs)
+        return float(outputs["loss"])
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
         """Return weighted sums over ``batch``: of the loss, and of correct answers."""
+        outputs = self._evaluate(self._tensors.evaluate_inputs(batch))
+        return float(outputs["loss_sum"]), float(outputs["correct"])
 
     def params(self) -> Vector:
         """Return the parameters now, as a fresh vector of shape ``[size]``."""
+        return self._tensors.params()
 
     def close(self) -> None:
-        """Give the runtime's memory back."""
+        """Give the runtime's memory back; closing again changes nothing."""
+        self._train = self._evaluate = _closed
 
 
 def open_trainer(
@@ -47,23 +61,22 @@ def open_trainer(
     Raises:
         TrainingError: The runtime is not installed or does not take the artifact.
     """
-    return _opener(runtime)(folder, manifest, threads)
+    return Trainer(_open(runtime, folder, threads=threads), manifest.layout)
 
 
-def _opener(runtime: RuntimeName) -> Opener:
+def _open(runtime: RuntimeName, folder: Path, *, threads: int) -> Graphs:
     # Imported here: a runtime takes tens of MB, an idle agent has none to spare.
     match runtime:
         case "onnxruntime":
-            from edge_agent.trainers.onnx import OnnxTrainer  # noqa: PLC0415
+            from edge_agent.trainers import onnx  # noqa: PLC0415
 
-            return OnnxTrainer
-        case "litert":
-            from edge_agent.trainers.tflite import litert_trainer  # noqa: PLC0415
+            return onnx.open_graphs(folder, threads=threads)
+        case "litert" | "tflite-runtime":
+            from edge_agent.trainers import tflite  # noqa: PLC0415
 
-            return litert_trainer
-        case "tflite-runtime":
-            from edge_agent.trainers.tflite import (  # noqa: PLC0415
-                tflite_runtime_trainer,
-            )
+            package = tflite.PACKAGES[runtime]
+            return tflite.open_graphs(package, folder, threads=threads)
 
-            return tflite_runtime_trainer
+
+def _closed(_inputs: dict[str, Any]) -> NoReturn:
+    raise TrainingError("the trainer is closed", remedy="open it again")

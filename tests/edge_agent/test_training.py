@@ -197,6 +197,17 @@ def test_the_order_depends_on_plan_device_and_round() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_closed_trainer_says_so(name: RuntimeName) -> None:
+    manifest = zoo.manifest("digits-mlp")
+    folder = zoo.artifact_folder("digits-mlp")
+    trainer = open_trainer(name, folder, manifest=manifest)
+    trainer.close()
+    trainer.close()
+    with pytest.raises(TrainingError, match="closed"):
+        trained(trainer, manifest)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_broken_artifact_is_an_error_of_training(
     tmp_path: Path, name: RuntimeName
 ) -> None:
