@@ -24,7 +24,10 @@ class Accepted:
 
 
 class RefusedUpdateError(DecodeError):
-    """The update never counts; ``ours`` when it was meant for the open round."""
+    """The update never counts; ``ours`` unless it was meant for another round.
+
+    Its device is told so and has nothing else to send: the round must not wait for it.
+    """
 
     def __init__(self, problem: str, *, reason: Reason, ours: bool) -> None:
         super().__init__(problem, reason=reason)
@@ -42,7 +45,7 @@ def accept(offer: RoundOffer, *, device: str, blob: bytes, size: int) -> Accepte
         message, body = expect(ClientUpdate, blob)
     except DecodeError as error:
         raise RefusedUpdateError(
-            error.problem, reason=error.reason, ours=False
+            error.problem, reason=error.reason, ours=True
         ) from error
     for reason, came, expected in (
         (Reason.WRONG_ROUND, message.round, offer.round),

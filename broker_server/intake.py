@@ -34,10 +34,12 @@ _log = logging.getLogger("edgefed.server")
 class Outlets:
     """Where the intake passes things on to.
 
-    ``ask`` raises ``DecodeError`` for a blob that is not on offer.
+    ``withdraw`` clears a round that is not open; ``ask`` raises ``DecodeError`` for a
+    blob that is not on offer.
     """
 
     answer: Callable[[str, UpdateReceipt], None]
+    withdraw: Callable[[int], None]
     ask: Callable[[Need], None]
     note_device: Callable[[str, CheckIn], None]
 
@@ -60,6 +62,7 @@ class Intake:
         self._offer: RoundOffer | None = None
         self._uplink: Uplink | None = None
         self._receipts = Receipts()
+        self._abandoned: set[str] = set()
         self.registry = Registry()
         self.refused: Counter[Reason] = Counter()
         """Messages that were dropped or refused, since ``take_refused``."""
@@ -68,13 +71,17 @@ class Intake:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """What the server subscribes to."""
+        """What the server subscribes to; old offers first, to be rid of them."""
         rests = ("availability", "info", "need", "evt", "up/+/b/+")
-        return tuple(self._topics.device("+", rest) for rest in rests)
+        return (
+            self._topics.round("+"),
+            *(self._topics.device("+", rest) for rest in rests),
+        )
 
     def open(self, offer: RoundOffer, uplink: Uplink) -> None:
         """Accept updates of this round."""
         self._offer, self._uplink = offer, uplink
+        self._abandoned.clear()
 
     def close(self) -> None:
         """Accept no more updates."""
@@ -121,6 +128,8 @@ class Intake:
         self, levels: tuple[str, ...], payload: bytes
     ) -> Reported | Declined | None:
         match levels:
+            case ("round", number) if payload:
+                self._take_offer(number)
             case ("d", device, "availability"):
                 self._take_availability(device, payload)
             case ("d", device, "info") if payload:
@@ -135,6 +144,16 @@ class Intake:
                 pass  # empty: a retained topic was cleared
         return None
 
+    def _take_offer(self, number: str) -> None:
+        """Withdraw what the broker still offers of an earlier run, or of a lost one.
+
+        Devices that are busy with it would not hear of the round that is open.
+        """
+        if not (number.isascii() and number.isdecimal() and len(number) <= 10):
+            raise DecodeError(f"{number!r:.20} is no round")
+        if self._offer is None or int(number) != self._offer.round:
+            self._outlets.withdraw(int(number))
+
     def _take_availability(self, device: str, payload: bytes) -> None:
         if payload not in (b"online", b"offline", b""):
             raise DecodeError(f"availability is online or offline, not {payload!r:.40}")
@@ -143,9 +162,15 @@ class Intake:
 
     def _take_check_in(self, device: str, check_in: CheckIn) -> None:
         known = self.registry.devices.get(device)
+        before = known.check_in if known else None
         self.registry = self.registry.checked_in(device, check_in)
-        if known is None or known.check_in != check_in:
+        if before != check_in:
             self._outlets.note_device(device, check_in)
+        last = self._receipts.last(device)
+        if last is not None and (before is None or before.conn != check_in.conn):
+            # It may have been cut off before its receipt came. The next round must
+            # not find it in doubt, or it would send again what is counted.
+            self._outlets.answer(device, last)
 
     def _take_abandoned(self, device: str, message: Abandoned) -> Declined:
         if self._offer is None or message.round != self._offer.round:
@@ -156,7 +181,9 @@ class Intake:
             raise DecodeError(
                 f"{device} is not in the cohort", reason=Reason.NOT_IN_COHORT
             )
-        self.count(message.reason)
+        if device not in self._abandoned:  # it repeats it when the offer is repeated
+            self._abandoned.add(device)
+            self.count(message.reason)
         self._exclude_for(device, message.reason)
         return Declined(message.round, device)
 

@@ -1,12 +1,16 @@
 """Mailer: publishes in order, without making a round wait for the broker."""
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from typing import Final
 
 from wire_protocol.errors import TransportError
 from wire_protocol.link import Link
 
 DRAIN_S: Final = 2.0
+MAX_REPEAT_S: Final = 60.0
+_log = logging.getLogger("edgefed.server")
 
 
 class Mailer:
@@ -30,12 +34,32 @@ class Mailer:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
+    def repeat(
+        self, topic: str, payload: bytes, *, after_s: float
+    ) -> asyncio.Task[None]:
+        """Begin to publish something retained, again and again until cancelled."""
+        return self._group.create_task(self._repeat(topic, payload, after_s=after_s))
+
+    async def _repeat(self, topic: str, payload: bytes, *, after_s: float) -> None:
+        while True:
+            await self.send(topic, payload, retain=True)
+            await asyncio.sleep(after_s)
+            after_s = min(2 * after_s, MAX_REPEAT_S)
+
     async def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait until it is acknowledged, or lost."""
         try:
             await self._link.publish(topic, payload, retain=retain)
         except TransportError:
             self.lost += 1
+
+    async def subscribe(self, filters: Iterable[str]) -> None:
+        """Subscribe now, or when the link comes back."""
+        for topic_filter in filters:
+            try:
+                await self._link.subscribe(topic_filter)
+            except TransportError as error:  # the link tries again by itself
+                _log.warning("%s", error)
 
     async def drain(self) -> None:
         """Wait, within reason, until everything is acknowledged."""

@@ -26,6 +26,11 @@ class Receipts:
         while len(self._given) > MAX_RECEIPTS:
             self._given.popitem(last=False)
 
+    def last(self, device: str) -> UpdateReceipt | None:
+        """Return the newest receipt of ``device``, if it ever got one."""
+        newest_first = reversed(self._given.items())
+        return next((given for (who, _), given in newest_first if who == device), None)
+
     def find(self, device: str, transfer: str) -> UpdateReceipt | None:
         """Return what was answered to this update, if anything was."""
         return self._given.get((device, transfer))

@@ -99,7 +99,9 @@ class Service:
         async with asyncio.TaskGroup() as group:
             self._group = group
             mailer = Mailer(self._link, group)
-            self._announcer = Announcer(mailer, self._topics)
+            self._announcer = Announcer(
+                mailer, self._topics, resend_s=self._config.server.resend_s
+            )
             self._distribution = Distribution(
                 self._topics,
                 mailer.send,
@@ -109,6 +111,7 @@ class Service:
                 self._topics,
                 Outlets(
                     answer=self._announcer.receipt,
+                    withdraw=self._announcer.clear,
                     ask=self._distribution.ask,
                     note_device=lambda device, check_in: self._store.note_device(
                         device, check_in, at=self._clocks.wall()
@@ -118,8 +121,7 @@ class Service:
             )
             self._distribution.offer(self._line.tip.blobs)
             self._resume()
-            for topic_filter in self._intake.filters:
-                await self._link.subscribe(topic_filter)
+            await mailer.subscribe(self._intake.filters)
             tasks = [
                 group.create_task(self._listen()),
                 group.create_task(self._distribution.run()),

@@ -6,6 +6,7 @@ not what it must be is dropped, counted by reason, and life goes on.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -70,6 +71,7 @@ from wire_protocol.transfer import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_S: Final = 1.0
 FAREWELL_S: Final = 2.0
 _SYSTEM_JITTER: Final = SystemRandom().random
 
@@ -272,8 +274,14 @@ class Service:
             self._happen(Fetched(offer.round))
 
     async def _server_info(self) -> ServerInfo:
-        await self._informed.wait()
-        assert self._info is not None
+        """Wait for ``server_info``; asking for it anew, since brokers lose messages."""
+        while self._info is None:
+            try:
+                async with asyncio.timeout(ASK_AGAIN_S):
+                    await self._informed.wait()
+            except TimeoutError:
+                with contextlib.suppress(TransportError):
+                    await self._link.subscribe(self._topics.server_info)  # retained
         return self._info
 
     async def _train(self, offer: RoundOffer) -> None:

@@ -14,7 +14,7 @@ whose fate was never told is folded back by ``wire_protocol.error_feedback`` whe
 next one is encoded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from wire_protocol.errors import Reason
@@ -25,9 +25,15 @@ from wire_protocol.messages import RoundOffer
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Waiting for an offer; ``done`` is the last one, which may be repeated."""
+    """Waiting for an offer; ``done`` is the last one, which may be repeated.
+
+    ``declined`` is why it was given up: whoever repeats it does not know that yet.
+    Once ``closed``, the same offer comes from a server that began anew.
+    """
 
     done: RoundOffer | None = None
+    declined: Reason | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +201,7 @@ def step(state: State, event: Event) -> Outcome:  # noqa: C901 - a row for each 
         case Receipted():
             return _receipted(state, event)
     if isinstance(state, Idle):
-        return state, ()
+        return _idle(state, event), ()
     if not isinstance(event, Leaving) and event.round != state.offer.round:
         return state, ()
     offer = state.offer
@@ -205,13 +211,14 @@ def step(state: State, event: Event) -> Outcome:  # noqa: C901 - a row for each 
         case Training(), Trained(number, transfer, update):
             return Reporting(offer, transfer), (Report(number, update),)
         case Fetching() | Training(), Failed(number, reason):
-            return Idle(offer), (Stop(number), Abandon(number, reason))
+            return Idle(offer, reason), (Stop(number), Abandon(number, reason))
         case Fetching() | Training(), BudgetSpent(number):
-            return Idle(offer), (Stop(number), Abandon(number, Reason.BUDGET_SPENT))
+            reason = Reason.BUDGET_SPENT
+            return Idle(offer, reason), (Stop(number), Abandon(number, reason))
         case Reporting(), BudgetSpent(number):
             return Idle(offer), (Stop(number),)
         case _, RoundClosed(number):
-            return Idle(offer), (Stop(number),)
+            return Idle(offer, closed=True), (Stop(number),)
         case _, Leaving():
             return Idle(offer), (
                 Stop(offer.round),
@@ -221,10 +228,20 @@ def step(state: State, event: Event) -> Outcome:  # noqa: C901 - a row for each 
             return state, ()
 
 
+def _idle(state: Idle, event: Event) -> Idle:
+    match state.done, event:
+        case RoundOffer(number), RoundClosed(closed) if number == closed:
+            return replace(state, closed=True)
+        case _:
+            return state
+
+
 def _offered(state: State, offer: RoundOffer, *, invited: bool) -> Outcome:
     if isinstance(state, Idle):
-        if invited and offer != state.done:
+        if invited and (state.closed or offer != state.done):
             return Fetching(offer), (Fetch(offer),)
+        if invited and state.declined is not None:
+            return state, (Abandon(offer.round, state.declined),)
         return state, ()
     # A later round means that this one is over. The same number with other content
     # comes from a server that began anew.
@@ -242,11 +259,10 @@ def _receipted(state: State, receipt: Receipted) -> Outcome:
             offer.round,
             transfer,
         ):
-            verdict = (
-                Commit(offer.round)
-                if receipt.reason is Reason.ACCEPTED
-                else FoldBack(offer.round)
-            )
+            # Duplicate: the round counts what this device sent before it restarted,
+            # which was trained from the same; folded back, it would count twice.
+            counts = receipt.reason in (Reason.ACCEPTED, Reason.DUPLICATE)
+            verdict = Commit(offer.round) if counts else FoldBack(offer.round)
             return Idle(offer), (Stop(offer.round), verdict)
     match receipt.reason:
         case Reason.ACCEPTED:

@@ -34,8 +34,8 @@ BODY = codec_named("f32").encode(DELTA)
 NAN = np.full(SIZE, np.nan, "<f4").tobytes()
 
 BAD: dict[str, tuple[bytes, str, set[Reason], bool]] = {
-    "no frame": (b"hello", "a", {Reason.MALFORMED}, False),
-    "another message": (frame(OFFER), "a", {Reason.MALFORMED}, False),
+    "no frame": (b"hello", "a", {Reason.MALFORMED}, True),
+    "another message": (frame(OFFER), "a", {Reason.MALFORMED}, True),
     "another round": (
         frame(replace(GOOD, round=3), BODY),
         "a",
@@ -78,7 +78,7 @@ BAD: dict[str, tuple[bytes, str, set[Reason], bool]] = {
         frame(replace(GOOD, num_examples=0), BODY),
         "a",
         {Reason.MALFORMED},
-        False,
+        True,
     ),
 }
 

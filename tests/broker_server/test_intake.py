@@ -21,8 +21,10 @@ BLOCK = 1024
 
 def open_intake() -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
     answers: list[tuple[str, UpdateReceipt]] = []
+    withdrawn: list[int] = []
     outlets = Outlets(
         answer=lambda device, receipt: answers.append((device, receipt)),
+        withdraw=withdrawn.append,
         ask=lambda _: None,
         note_device=lambda *_: None,
     )
@@ -65,7 +67,7 @@ def test_no_message_can_do_more_than_be_dropped(topic: str, payload: bytes) -> N
 @given(st.binary(max_size=3000))
 def test_no_whole_blob_can_do_more_than_be_refused(blob: bytes) -> None:
     intake, answers = open_intake()
-    assert send(intake, "a", blob or b"x") is None
+    assert send(intake, "a", blob or b"x") == Declined(OFFER.round, "a")
     assert [receipt.reason for _, receipt in answers] == [Reason.MALFORMED]
     assert intake.refused == {Reason.MALFORMED: 1}
 

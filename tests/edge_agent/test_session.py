@@ -41,6 +41,8 @@ T5 = "5" * 16
 STATES: dict[str, State] = {
     "fresh": Idle(),
     "idle": Idle(O5),
+    "declined": Idle(O5, Reason.FETCH_FAILED),
+    "closed": Idle(O5, closed=True),
     "fetching": Fetching(O5),
     "training": Training(O5),
     "reporting": Reporting(O5, T5),
@@ -57,6 +59,7 @@ EVENTS: dict[str, Event] = {
     "trained past": Trained(4, T5, b"update"),
     "accepted": Receipted(5, T5, Reason.ACCEPTED),
     "refused": Receipted(5, T5, Reason.NOT_FINITE),
+    "duplicate": Receipted(5, T5, Reason.DUPLICATE),
     "round failed": Receipted(5, T5, Reason.ROUND_FAILED),
     "other accepted": Receipted(5, "6" * 16, Reason.ACCEPTED),
     "other refused": Receipted(5, "6" * 16, Reason.DUPLICATE),
@@ -77,8 +80,15 @@ BEGUN: Row = Fetching(O5), (Fetch(O5),)
 NEXT: Row = Fetching(O6), (Stop(5), Fetch(O6))
 ANEW: Row = Fetching(O5_ANEW), (Stop(5), Fetch(O5_ANEW))
 STOPPED: Row = Idle(O5), (Stop(5),)
-FETCH_FAILED: Row = Idle(O5), (Stop(5), Abandon(5, Reason.FETCH_FAILED))
-SPENT: Row = Idle(O5), (Stop(5), Abandon(5, Reason.BUDGET_SPENT))
+CLOSED: Row = Idle(O5, closed=True), (Stop(5),)
+FETCH_FAILED: Row = (
+    Idle(O5, Reason.FETCH_FAILED),
+    (Stop(5), Abandon(5, Reason.FETCH_FAILED)),
+)
+SPENT: Row = (
+    Idle(O5, Reason.BUDGET_SPENT),
+    (Stop(5), Abandon(5, Reason.BUDGET_SPENT)),
+)
 LEFT: Row = Idle(O5), (Stop(5), Abandon(5, Reason.LEAVING))
 
 TABLE: dict[tuple[str, str], Row] = {
@@ -89,13 +99,23 @@ TABLE: dict[tuple[str, str], Row] = {
     ("idle", "offered anew"): (Fetching(O5_ANEW), (Fetch(O5_ANEW),)),
     ("idle", "offered next"): (Fetching(O6), (Fetch(O6),)),
     ("idle", "offered past"): (Fetching(O4), (Fetch(O4),)),
+    ("idle", "closed"): (Idle(O5, closed=True), ()),
+    ("declined", "offered"): (STATES["declined"], (Abandon(5, Reason.FETCH_FAILED),)),
+    ("declined", "offered anew"): (Fetching(O5_ANEW), (Fetch(O5_ANEW),)),
+    ("declined", "offered next"): (Fetching(O6), (Fetch(O6),)),
+    ("declined", "offered past"): (Fetching(O4), (Fetch(O4),)),
+    ("declined", "closed"): (Idle(O5, Reason.FETCH_FAILED, closed=True), ()),
+    ("closed", "offered"): BEGUN,
+    ("closed", "offered anew"): (Fetching(O5_ANEW), (Fetch(O5_ANEW),)),
+    ("closed", "offered next"): (Fetching(O6), (Fetch(O6),)),
+    ("closed", "offered past"): (Fetching(O4), (Fetch(O4),)),
     ("fetching", "offered anew"): ANEW,
     ("fetching", "offered next"): NEXT,
     ("fetching", "offered next to others"): STOPPED,
     ("fetching", "fetched"): (Training(O5), (Train(O5),)),
     ("fetching", "failed"): FETCH_FAILED,
     ("fetching", "budget spent"): SPENT,
-    ("fetching", "closed"): STOPPED,
+    ("fetching", "closed"): CLOSED,
     ("fetching", "leaving"): LEFT,
     ("training", "offered anew"): ANEW,
     ("training", "offered next"): NEXT,
@@ -103,16 +123,17 @@ TABLE: dict[tuple[str, str], Row] = {
     ("training", "trained"): (Reporting(O5, T5), (Report(5, b"update"),)),
     ("training", "failed"): FETCH_FAILED,
     ("training", "budget spent"): SPENT,
-    ("training", "closed"): STOPPED,
+    ("training", "closed"): CLOSED,
     ("training", "leaving"): LEFT,
     ("reporting", "offered anew"): ANEW,
     ("reporting", "offered next"): NEXT,
     ("reporting", "offered next to others"): STOPPED,
     ("reporting", "accepted"): (Idle(O5), (Stop(5), Commit(5))),
     ("reporting", "refused"): (Idle(O5), (Stop(5), FoldBack(5))),
+    ("reporting", "duplicate"): (Idle(O5), (Stop(5), Commit(5))),
     ("reporting", "round failed"): (Idle(O5), (Stop(5), FoldBack(5))),
     ("reporting", "budget spent"): STOPPED,
-    ("reporting", "closed"): STOPPED,
+    ("reporting", "closed"): CLOSED,
     ("reporting", "leaving"): LEFT,
 }
 # A late verdict moves the residual and nothing else, in every state.
