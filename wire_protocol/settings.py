@@ -16,7 +16,6 @@ without a default must be given. Every error names the file, the section and the
 Broker(host='127.0.0.1', port=1884)
 """
 
-import difflib
 import ipaddress
 import math
 import tomllib
@@ -141,6 +140,8 @@ class _Reader:
             raise ConfigError(f"{where} {error.problem}", remedy=error.remedy) from None
 
     def _unknown(self, key: str, *, known: list[str], where: str) -> ConfigError:
+        import difflib  # noqa: PLC0415 - only a wrong key needs it, an idle agent pays
+
         near = difflib.get_close_matches(key, known, n=1)
         return ConfigError(
             f"{where} has no key {key!r:.60}",
