@@ -12,12 +12,13 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from broker_server.child_process import last_line, start_child
 from wire_protocol.errors import ConfigError, RefusedError
 from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES, MqttVersion
 
@@ -29,7 +30,6 @@ AMQTT_NOTICE: Final = (
 )
 # Debian keeps daemons out of the PATH of ordinary users.
 _DAEMON_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
-_LAUNCHER: Final = Path(__file__).with_name("die_with_parent.py")
 _START_S: Final = 30.0
 _POLL_S: Final = 0.02
 _STOP_S: Final = 3.0
@@ -83,7 +83,7 @@ async def embedded_broker(
     config, log = folder / "mosquitto.conf", folder / "broker.log"
     _prepare(config, mosquitto_conf(port))
     arguments = ["-c", str(config)] if kind == "mosquitto" else [str(port)]
-    child = await _start([*command, *arguments], log)
+    child = await start_child([*command, *arguments], log=log)
     try:
         await _accepting(child, port, log)
         yield Broker(
@@ -145,21 +145,6 @@ def _free_port(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-async def _start(command: Sequence[str], log: Path) -> asyncio.subprocess.Process:
-    with log.open("wb") as output:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-IS",
-            str(_LAUNCHER),
-            str(os.getpid()),
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
 async def _accepting(child: asyncio.subprocess.Process, port: int, log: Path) -> None:
     """Wait until somebody accepts connections on ``port``, or the child is gone."""
     loop = asyncio.get_running_loop()
@@ -177,8 +162,9 @@ async def _accepting(child: asyncio.subprocess.Process, port: int, log: Path) ->
             return
     finally:
         gone.cancel()
+    said = last_line(log) or "it said nothing"
     raise RefusedError(
-        f"the broker did not start on port {port}: {_last_line(log)}",
+        f"the broker did not start on port {port}: {said}",
         remedy=f"read {log}",
     )
 
@@ -186,11 +172,6 @@ async def _accepting(child: asyncio.subprocess.Process, port: int, log: Path) ->
 def _prepare(config: Path, text: str) -> None:
     config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.write_text(text)
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

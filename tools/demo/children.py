@@ -6,7 +6,6 @@ parent, which then stops the children one after the other.
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from broker_server import die_with_parent
+from broker_server.child_process import last_line, start_child
 
 GRACE_S: Final = 10.0
 """How long a child may take to leave by itself."""
@@ -31,8 +30,7 @@ class Child:
 
     def last_words(self) -> str:
         """Return the last line the child wrote, without the command's own prefix."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        last = lines[-1].removeprefix("edgefed: ") if lines else ""
+        last = last_line(self.log).removeprefix("edgefed: ")
         return last or f"it said nothing (exit code {self.process.returncode})"
 
 
@@ -55,18 +53,8 @@ class Children:
 
     async def start(self, name: str, words: Sequence[str], *, log: Path) -> Child:
         """Start ``edgefed`` with ``words``; what it prints goes to ``log``."""
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                *_dies_with_us(),
-                sys.executable,
-                "-m",
-                "tools.cli",
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "tools.cli", *words]
+        process = await start_child(command, log=log)
         child = Child(name, process, log)
         self._children.append(child)
         return child
@@ -88,8 +76,3 @@ def _signal(child: Child, number: signal.Signals) -> None:
     if child.process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             child.process.send_signal(number)
-
-
-def _dies_with_us() -> list[str]:
-    launcher = Path(die_with_parent.__file__)
-    return [sys.executable, "-IS", str(launcher), str(os.getpid())]
