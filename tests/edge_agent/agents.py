@@ -45,7 +45,12 @@ def finding(name: RuntimeName = "litert") -> Finding:
 
 @asynccontextmanager
 async def running_agent(
-    broker: MemoryBroker, folder: Path, *, device: str = "a", **examples: object
+    broker: MemoryBroker,
+    folder: Path,
+    *,
+    device: str = "a",
+    runtime: RuntimeName = "litert",
+    **examples: object,
 ) -> AsyncIterator[RunningAgent]:
     """Run an agent until the block ends; its own errors are raised there."""
     source = folder / f"{device}.npz"
@@ -57,7 +62,11 @@ async def running_agent(
     store = ExampleStore.load(source, holdout=0.2, seed=1)
     async with broker.link(will=link_settings(config).will) as link:
         service = Service(
-            link, config=config, store=store, runtime=finding(), jitter=lambda: 0.5
+            link,
+            config=config,
+            store=store,
+            runtime=finding(runtime),
+            jitter=lambda: 0.5,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(service.run(stop))

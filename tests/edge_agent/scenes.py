@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from edge_agent.artifacts import Artifact, remember_passed
+from edge_agent.runtimes import RuntimeName
 from model_zoo.zoo import artifact_folder
 from tests.edge_agent.agents import RunningAgent, finding, running_agent
 from tests.edge_agent.scripted_server import TOPICS, ScriptedServer
@@ -21,13 +22,13 @@ Scenario = Callable[[ScriptedServer, RunningAgent], Awaitable[None]]
 EVENTS = TOPICS.device("a", "evt")
 
 
-def prepare(folder: Path, artifact: Path) -> None:
+def prepare(folder: Path, artifact: Path, *, runtime: RuntimeName = "litert") -> None:
     """Put the artifact where an agent that trained before has it, self-tested."""
     raw = (artifact / "manifest.json").read_bytes()
     home = folder / "state" / "artifacts" / blob_ref(raw).sha256
     shutil.copytree(artifact, home)
     kept = Artifact(blob_ref(raw).sha256, home, Manifest.from_json(raw))
-    remember_passed(kept, finding().label)
+    remember_passed(kept, finding(runtime).label)
 
 
 def play(scenario: Scenario, folder: Path, *, fresh: bool = False) -> MemoryBroker:
