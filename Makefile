@@ -29,11 +29,13 @@ $(BIN)/python:
 $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@echo "installing edgefed and what the demo needs into $(VENV) (once, about a minute)"
 	$(PIP) install --editable '.[demo]'
+	$(BIN)/python tools/settle_libraries.py $(VENV)
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@echo "installing edgefed and what its tests need into $(VENV) (once, some minutes)"
 	$(PIP) install --editable '.[dev]'
+	$(BIN)/python tools/settle_libraries.py $(VENV)
 	@touch $@ $(VENV)/.demo
 
 clean:
