@@ -4,6 +4,7 @@ Whatever arrives, the outcome is an event, nothing, or a message that is dropped
 counted by its reason; never an exception.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -63,6 +64,8 @@ class Intake:
         self._uplink: Uplink | None = None
         self._receipts = Receipts()
         self._abandoned: set[str] = set()
+        self._unheard: set[str] = set()
+        self._roll_call: asyncio.TimerHandle | None = None
         self.registry = Registry()
         self.refused: Counter[Reason] = Counter()
         """Messages that were dropped or refused, since ``take_refused``."""
@@ -115,10 +118,33 @@ class Intake:
         for reason, count in counts.items():
             self.refused[Reason(reason)] += count
 
-    def receive(self, topic: str, payload: bytes) -> Reported | Declined | None:
+    def call_roll(self, *, within_s: float) -> None:
+        """Take for offline who says nothing for so long, on a new connection.
+
+        Wills die with their broker, and a restarted one may even have kept ``online``.
+        Whoever hears the server's greeting answers it.
+        """
+        if self._roll_call is not None:
+            self._roll_call.cancel()
+        devices = self.registry.devices.items()
+        self._unheard = {name for name, device in devices if device.online}
+        loop = asyncio.get_running_loop()
+        self._roll_call = loop.call_later(within_s, self._end_roll_call)
+
+    def _end_roll_call(self) -> None:
+        for device in self._unheard:
+            self.registry = self.registry.availability(device, online=False)
+        self._unheard.clear()
+
+    def receive(
+        self, topic: str, payload: bytes, *, retained: bool = False
+    ) -> Reported | Declined | None:
         """Take a message; return what it means for the round, if anything."""
         try:
-            return self._receive(self._topics.levels(topic), payload)
+            levels = self._topics.levels(topic)
+            if levels[0] == "d" and not retained:
+                self._unheard.discard(levels[1])
+            return self._receive(levels, payload)
         except DecodeError as error:
             self.count(error.reason)
             _log.debug("dropped a message on %s: %s", topic, error)

@@ -165,12 +165,13 @@ class Service:
 
     def _handle(self, happening: _Happening) -> None:
         match happening:
-            case Received(topic, payload):
-                event = self._intake.receive(topic, payload)
+            case Received(topic, payload, retained):
+                event = self._intake.receive(topic, payload, retained=retained)
                 if event is not None:
                     self._feed(event)
             case Connected(_, protocol):
                 _log.info("connected to the broker with MQTT %s", protocol)
+                self._intake.call_roll(within_s=5 * self._config.server.resend_s)
                 self._republish()
             case Disconnected(reason):
                 _log.warning("no connection to the broker: %s", reason)

@@ -179,14 +179,14 @@ class Service:
                 self._begin(self._check_in(online=True))
             case Disconnected(reason):
                 log.warning("no broker: %s", reason)
-            case Received(topic, payload):
+            case Received(topic, payload, retained):
                 try:
-                    self._receive(topic, payload)
+                    self._receive(topic, payload, retained=retained)
                 except DecodeError as error:
                     self._dropped[error.reason] += 1
                     log.warning("dropped a message on %s: %s", topic, error)
 
-    def _receive(self, topic: str, payload: bytes) -> None:
+    def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):
             case ("blob", _, "b", _):
                 self._fetcher.receive(payload)
@@ -202,7 +202,8 @@ class Service:
             case ("server", "info"):
                 self._info, _ = expect(ServerInfo, payload)
                 self._informed.set()
-                self._begin(self._check_in(online=False))
+                # a server that greets may have taken us for offline
+                self._begin(self._check_in(online=not retained))
             case _:
                 raise DecodeError("nothing is expected on this topic")
 

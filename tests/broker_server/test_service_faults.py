@@ -125,6 +125,24 @@ def test_an_unreadable_update_does_not_hold_up_the_round(tmp_path: Path) -> None
     asyncio.run(rehearse())
 
 
+def test_a_device_that_vanished_with_the_broker_is_not_invited_again(
+    tmp_path: Path,
+) -> None:
+    async def rehearse() -> None:
+        rounds = RoundSection(devices=2, deadline_s=0.5)
+        async with small_server(tmp_path, rounds=rounds) as server:
+            good, _ghost = await server.joined("a", "b")
+            offer = await good.offer(1)
+            assert offer.cohort == ("a", "b")
+            server.broker.links[0].cut()
+            server.broker.links[0].restore()  # "online" of both was kept
+            await good.check_in(conn=2)
+            await good.send(update_of(offer), step_of(offer))
+            assert (await good.offer(2)).cohort == ("a",)
+
+    asyncio.run(rehearse())
+
+
 class _BrokenLink(MemoryLink):
     """A link whose first subscriptions end with the connection."""
 
