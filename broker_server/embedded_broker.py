@@ -25,8 +25,8 @@ from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES, MqttVer
 BrokerKind: TypeAlias = Literal["mosquitto", "amqtt"]
 LOOPBACK: Final = "127.0.0.1"
 AMQTT_NOTICE: Final = (
-    "mosquitto is not installed: using amqtt, which is for development only (MQTT "
-    "3.1.1, some ten times slower, keeps nothing) - sudo apt install mosquitto"
+    "using amqtt, which is for development only (MQTT 3.1.1, some ten times slower, "
+    "keeps nothing) - install mosquitto for more: sudo apt install mosquitto"
 )
 # Debian keeps daemons out of the PATH of ordinary users.
 _DAEMON_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
@@ -125,7 +125,7 @@ def _command(kind: str) -> tuple[BrokerKind, list[str]]:
         return "amqtt", [sys.executable, "-m", "broker_server.amqtt_runner"]
     raise ConfigError(
         "no MQTT broker is installed" if kind == "auto" else f"{kind} is not installed",
-        remedy="sudo apt install mosquitto, or pip install 'edgefed[broker]'",
+        remedy="sudo apt install mosquitto, or pip install amqtt",
     )
 
 

@@ -13,6 +13,7 @@ from edge_agent.examples import ExampleStore
 from edge_agent.probe import Finding, candidates, probe, working_runtime
 from edge_agent.runtimes import RUNTIMES
 from edge_agent.service import Service, link_settings
+from edge_agent.state_files import held_alone
 from wire_protocol.errors import TrainingError
 from wire_protocol.mqtt import MqttLink
 
@@ -47,7 +48,8 @@ def _run(args: argparse.Namespace) -> int:
     store = ExampleStore.load(
         config.data.examples, holdout=config.data.holdout, seed=config.data.seed
     )
-    return asyncio.run(_serve(config, store))
+    with held_alone(config.agent.state_dir):
+        return asyncio.run(_serve(config, store))
 
 
 async def _serve(config: AgentConfig, store: ExampleStore) -> int:
@@ -109,7 +111,7 @@ def _probe(args: argparse.Namespace) -> int:
         for finding in findings:
             print(f"{finding.label:<44}{finding.problem or 'works'}")
     if all(finding.problem for finding in findings):
-        names = ", ".join(f"edgefed[{runtime.extra}]" for runtime in RUNTIMES.values())
+        names = ", ".join(runtime.distribution for runtime in RUNTIMES.values())
         raise TrainingError(
             "no runtime works here", remedy=f"pip install one of {names}"
         )

@@ -121,11 +121,13 @@ async def working_runtime(candidates: Sequence[Runtime], *, state_dir: Path) -> 
             write_state(memory, json.dumps(known).encode())
             return finding
         findings.append(finding)
-    extra = candidates[0].extra
+    remedy = f"pip install {candidates[0].distribution}"
+    if len(candidates) == 1:
+        remedy += ', or set [agent] runtime = "auto"'
     raise TrainingError(
-        "no runtime works here: "
+        "the runtime does not work here: "
         + "; ".join(f"{finding.label}: {finding.problem}" for finding in findings),
-        remedy=f"pip install 'edgefed[{extra}]'",
+        remedy=remedy,
     )
 
 

@@ -18,22 +18,20 @@ class Runtime:
         name: As in ``[agent] runtime``.
         distribution: Name of the package that brings it.
         family: A key of ``wire_protocol.manifest.FAMILIES``.
-        extra: Our extra that installs it.
     """
 
     name: RuntimeName
     distribution: str
     family: Literal["tflite", "onnx"]
-    extra: str
 
 
 # LiteRT first: with XNNPACK it is the fastest on 64-bit ARM and needs the least memory.
 RUNTIMES: Final[Mapping[RuntimeName, Runtime]] = {
     runtime.name: runtime
     for runtime in (
-        Runtime("litert", "ai-edge-litert", "tflite", extra="litert"),
-        Runtime("onnxruntime", "onnxruntime", "onnx", extra="onnx"),
-        Runtime("tflite-runtime", "tflite-runtime", "tflite", extra="tflite"),
+        Runtime("litert", "ai-edge-litert", "tflite"),
+        Runtime("onnxruntime", "onnxruntime", "onnx"),
+        Runtime("tflite-runtime", "tflite-runtime", "tflite"),
     )
 }
 

@@ -73,6 +73,8 @@ log = logging.getLogger(__name__)
 
 ASK_AGAIN_S: Final = 1.0
 FAREWELL_S: Final = 2.0
+BRIEF_S: Final = 5.0
+"""A connection that ends sooner was probably taken over by a device of our name."""
 _SYSTEM_JITTER: Final = SystemRandom().random
 
 
@@ -119,6 +121,8 @@ class Service:
         self._info: ServerInfo | None = None
         self._informed = asyncio.Event()
         self._conn = 0
+        self._since = 0.0
+        self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._budget: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -176,15 +180,22 @@ class Service:
             case Connected(conn, protocol):
                 log.info("connected to the broker (MQTT %s)", protocol)
                 self._conn = conn
+                self._since = self._clock()
                 self._begin(self._check_in(online=True))
             case Disconnected(reason):
-                log.warning("no broker: %s", reason)
+                log.warning("no broker: %s%s", reason, self._rival())
             case Received(topic, payload, retained):
                 try:
                     self._receive(topic, payload, retained=retained)
                 except DecodeError as error:
                     self._dropped[error.reason] += 1
                     log.warning("dropped a message on %s: %s", topic, error)
+
+    def _rival(self) -> str:
+        """Hint at the likeliest cause when connections end as soon as they begin."""
+        if self._conn < 2 or self._clock() - self._since > BRIEF_S:
+            return ""
+        return f" (is another agent running as {self._device!r}?)"
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):

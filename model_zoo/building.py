@@ -98,5 +98,5 @@ def _onnx(model: Model) -> dict[str, bytes]:
 def _missing(library: str) -> ConfigError:
     return ConfigError(
         f"{library} is not installed; building an artifact needs it",
-        remedy="pip install 'edgefed[zoo]'",
+        remedy="pip install tensorflow onnx",
     )

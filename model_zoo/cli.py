@@ -19,7 +19,9 @@ def add_commands(
     leaf = leaves.add_parser("list", help="list the models")
     leaf.set_defaults(run=_list)
 
-    leaf = leaves.add_parser("build", help="build an artifact (needs edgefed[zoo])")
+    leaf = leaves.add_parser(
+        "build", help="build an artifact (needs tensorflow and onnx)"
+    )
     leaf.add_argument("name", metavar="NAME")
     leaf.add_argument(
         "--out",

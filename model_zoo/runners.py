@@ -74,7 +74,7 @@ def tflite_operators(folder: Path) -> frozenset[str]:
 
 def onnx_runtime(folder: Path) -> Runner:
     """Run the ``.onnx`` files on ONNX Runtime, one thread."""
-    onnxruntime = _imported("onnxruntime", extra="onnx")
+    onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -94,14 +94,14 @@ def onnx_runtime(folder: Path) -> Runner:
 
 
 def _litert(module: str) -> ModuleType:
-    return _imported(f"ai_edge_litert.{module}", extra="litert")
+    return _imported(f"ai_edge_litert.{module}", distribution="ai-edge-litert")
 
 
-def _imported(name: str, *, extra: str) -> ModuleType:
+def _imported(name: str, *, distribution: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
             f"{name.partition('.')[0]} is not installed",
-            remedy=f"pip install 'edgefed[{extra}]'",
+            remedy=f"pip install {distribution}",
         ) from error

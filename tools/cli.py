@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from wire_protocol.errors import ConfigError, EdgefedError
 
@@ -51,6 +51,13 @@ def find_artifact(name: str) -> Path:
     return found
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours: one line, with what to do next."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, remedy=f"see {self.prog} -h")
+
+
 class _Version(argparse.Action):
     """Prints the version; looks it up only then, since that takes 2 MB."""
 
@@ -63,7 +70,7 @@ class _Version(argparse.Action):
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="edgefed",
         description="Federated learning for Raspberry Pi-class devices, over MQTT.",
     )

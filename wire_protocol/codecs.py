@@ -172,6 +172,7 @@ def codec_named(name: str) -> Codec:
     if match and FACTORS[0] <= float(match[1]) <= FACTORS[1]:
         return replace(uniform_quantizer(float(match[1])), name=name)
     raise DecodeError(
-        f"{name!r} is none of the codecs {', '.join(CODECS)}, uq:<step factor>",
+        f"{name!r} is none of the codecs {', '.join(CODECS)}, uq:<step factor "
+        f"from {FACTORS[0]} to {FACTORS[1]}>",
         reason=Reason.WRONG_CODEC,
     )

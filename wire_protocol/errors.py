@@ -15,7 +15,6 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
-    UNKNOWN_DEVICE = "unknown_device"
     NOT_IN_COHORT = "not_in_cohort"
     WRONG_ROUND = "wrong_round"
     WRONG_BASE = "wrong_base"

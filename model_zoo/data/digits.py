@@ -24,7 +24,7 @@ def read(rng: np.random.Generator) -> Dataset:
     except ImportError as error:
         raise ConfigError(
             "the digits data set comes with scikit-learn, which is not installed",
-            remedy="pip install 'edgefed[data]'",
+            remedy="pip install scikit-learn",
         ) from error
     x, y = load_digits(return_X_y=True)
     labels = np.asarray(y, np.int32)

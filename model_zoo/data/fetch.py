@@ -40,7 +40,7 @@ def fetch_file(download: Download, folder: Path) -> Path:
     except ImportError as error:
         raise ConfigError(
             "fetching a data set needs pooch, which is not installed",
-            remedy="pip install 'edgefed[data]'",
+            remedy="pip install pooch",
         ) from error
     try:
         path: str = pooch.retrieve(

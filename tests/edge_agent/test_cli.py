@@ -121,7 +121,7 @@ def far_broker(folder: Path) -> Path:
         (wrong_key, 2, "did you mean 'port'?"),
         (no_examples, 2, "correct [data] examples"),
         (far_broker, 3, "TLS is not available yet"),
-        (no_runtime, 5, "pip install 'edgefed[tflite]'"),
+        (no_runtime, 5, "pip install tflite-runtime"),
     ],
     ids=["no file", "unknown key", "no examples", "far broker", "no runtime"],
 )

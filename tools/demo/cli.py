@@ -34,7 +34,8 @@ def add_commands(
     parser.add_argument(
         "--data",
         default="digits",
-        help="data set: digits, sp-sw-har, mnist-by-writer (digits)",
+        help="data set: digits, sp-sw-har, sp-sw-har-by-place; mnist-by-writer for a "
+        "model of your own (digits)",
     )
     parser.add_argument("--model", help="model of the zoo (the data set's own)")
     parser.add_argument("--devices", type=int, help="how many (6, or natural clients)")
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace, plan: "DemoPlan", folder: Path) -> int:
+    _write_line(f"loading {plan.data} and the runtimes")
     # Heavy imports wait until the options are known to be good.
     from rich.console import Console  # noqa: PLC0415
 

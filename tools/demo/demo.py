@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from edge_agent.trainers.trainer import Trainer, open_trainer
 from edge_agent.training import evaluate
 from model_zoo import zoo
 from model_zoo.data import catalog
-from model_zoo.data.federation import Federation, federate
+from model_zoo.data.federation import DEFAULT_ALPHA, Federation, federate
 from tools.demo.baselines import compare
 from tools.demo.display import Display
 from tools.demo.federation_run import Watched, run_federation
@@ -30,11 +30,15 @@ from wire_protocol.params import Vector
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a demo is about: the data, spread over devices, and the model."""
+    """What a demo is about: the data, spread over devices, and the model.
+
+    ``alpha`` is the label skew it was spread with; None kept natural clients.
+    """
 
     federation: Federation
     artifact: Path
     manifest: Manifest
+    alpha: float | None
 
     @classmethod
     def load(cls, plan: DemoPlan, *, environ: Mapping[str, str]) -> "Subject":
@@ -54,14 +58,17 @@ class Subject:
                 f"{plan.data} has {list(shape)} in {classes}",
                 remedy=f"try --model {suits}" if suits else "see edgefed zoo list",
             )
+        alpha = plan.alpha
+        if alpha is None and not dataset.clients:
+            alpha = DEFAULT_ALPHA
         federation = federate(
             dataset,
             seed=plan.seed,
             devices=plan.devices,
-            alpha=plan.alpha,
+            alpha=alpha,
             unseen=plan.unseen,
         )
-        return cls(federation, zoo.artifact_folder(plan.model), manifest)
+        return cls(federation, zoo.artifact_folder(plan.model), manifest, alpha)
 
 
 async def run_demo(
@@ -130,7 +137,7 @@ async def working_runtimes() -> list[RuntimeName]:
         raise TrainingError(
             "no runtime works here: "
             + "; ".join(f"{finding.label}: {finding.problem}" for finding in findings),
-            remedy="pip install 'edgefed[litert,onnx]'",
+            remedy="pip install ai-edge-litert onnxruntime",
         )
     return list(best.values())
 
@@ -204,7 +211,7 @@ def _outcome(
             )
         )
     return DemoOutcome(
-        plan=plan,
+        plan=replace(plan, alpha=subject.alpha),
         parameters=subject.manifest.layout.size,
         test_examples=len(subject.federation.test_y),
         rounds=rounds,

@@ -162,7 +162,7 @@ def summary(outcome: DemoOutcome) -> Table:
         "all a device receives, bits per parameter and round",
         f"{outcome.received_bits_per_param:.2f}",
     )
-    table.add_row("seconds", f"{outcome.seconds:.0f}")
+    table.add_row("seconds, the federation alone", f"{outcome.seconds:.0f}")
     return table
 
 

@@ -4,14 +4,14 @@ The broker outlives everybody, so that the last words of server and agents are h
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from broker_server.embedded_broker import embedded_broker
 from tools.demo.children import Child, Children
 from tools.demo.display import Display
-from tools.demo.fleet_state import FleetState, observed_topics, seen
+from tools.demo.fleet_state import DeviceState, FleetState, observed_topics, seen
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import FLEET, Workspace
 from wire_protocol.errors import DecodeError, EdgefedError
@@ -93,7 +93,14 @@ async def run_federation(
         began = clock()
         server, agents = await _start(children, workspace)
         display.say("Ctrl-C stops everything")
-        observer = Observer(link, topics, display=display, on_version=on_version)
+        observer = Observer(
+            link,
+            topics,
+            devices=[device.name for device in workspace.devices],
+            display=display,
+            on_version=on_version,
+        )
+        display.show(observer.fleet)
         watching = asyncio.create_task(observer.watch())
         try:
             await _until_finished(observer, server, agents)
@@ -115,10 +122,11 @@ class Observer:
         link: MqttLink,
         topics: Topics,
         *,
+        devices: Sequence[str],
         display: Display,
         on_version: Callable[[int], None],
     ) -> None:
-        self.fleet = FleetState()
+        self.fleet = FleetState(devices={name: DeviceState() for name in devices})
         self._link = link
         self._topics = topics
         self._display = display
