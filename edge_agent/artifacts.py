@@ -1,5 +1,6 @@
 """Artifacts on disk: a folder for each manifest, every file checked by its digest."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -62,8 +63,12 @@ class ArtifactCache:
             raise DecodeError(
                 f"{manifest.name} has no files for {family}", reason=Reason.WRONG_SCHEMA
             )
-        for name, wanted in files.items():
-            await file(name, BlobRef(wanted.sha256, wanted.size), MAX_ARTIFACT_BYTES)
+        await asyncio.gather(
+            *(
+                file(name, BlobRef(wanted.sha256, wanted.size), MAX_ARTIFACT_BYTES)
+                for name, wanted in files.items()
+            )
+        )
         return Artifact(ref.sha256, folder, manifest)
 
 

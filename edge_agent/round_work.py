@@ -206,8 +206,11 @@ class RoundWork:
         if held is not None and deltas is not None:
             try:
                 params = held.params
-                for delta in deltas:
-                    content = await fetch_blob(delta.blob, MAX_BLOB_BYTES)
+                # asked for together, so that one answer of the server brings them all
+                contents = await asyncio.gather(
+                    *(fetch_blob(delta.blob, MAX_BLOB_BYTES) for delta in deltas)
+                )
+                for delta, content in zip(deltas, contents, strict=True):
                     params = with_delta(params, content, version=delta.version)
                 return checked(params, offer)
             except DecodeError as error:

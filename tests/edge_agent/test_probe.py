@@ -92,7 +92,7 @@ def test_a_damaged_memory_is_no_memory(tmp_path: Path, content: bytes) -> None:
 def test_without_a_runtime_every_problem_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="not installed") as caught:
         asyncio.run(working_runtime([MISSING], state_dir=tmp_path))
-    assert caught.value.remedy.startswith("pip install ai-edge-litert")
+    assert caught.value.remedy.startswith("pip install no-such-runtime, or set")
     assert caught.value.exit_code == 5
 
 
