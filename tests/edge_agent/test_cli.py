@@ -92,6 +92,38 @@ def test_an_agent_without_a_broker_says_so_and_waits(tmp_path: Path) -> None:
     assert "Traceback" not in rest
 
 
+@pytest.mark.broker
+def test_a_state_folder_serves_one_agent(tmp_path: Path, broker_port: int) -> None:
+    config = configured(tmp_path, port=broker_port)
+    first = start_agent(config)
+    until_line(first, "connected to the broker")
+    second = start_agent(config)
+    _, said = second.communicate(timeout=30)
+    assert second.returncode == 3
+    assert "another agent is using" in said
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=30)
+    third = start_agent(config)  # the folder is free again
+    until_line(third, "connected to the broker")
+    third.send_signal(signal.SIGTERM)
+    third.communicate(timeout=30)
+
+
+@pytest.mark.broker
+def test_two_agents_of_one_name_are_told_of_each_other(
+    tmp_path: Path, broker_port: int
+) -> None:
+    config = configured(tmp_path, port=broker_port)
+    rival = tmp_path / "rival.toml"
+    rival.write_text(config.read_text().replace('"state"', '"rival"'))
+    agents = [start_agent(config), start_agent(rival)]
+    until_line(agents[0], "is another agent running as 'cli'?")
+    for agent in agents:
+        agent.send_signal(signal.SIGTERM)
+    for agent in agents:
+        agent.communicate(timeout=30)
+
+
 def no_runtime(folder: Path) -> Path:
     return configured(folder, runtime="tflite-runtime")
 

@@ -36,6 +36,7 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
         assert families == {"litert", "onnxruntime"}
         assert entry["refused"] == {}
     assert figures["accuracy"] > figures["rounds"][0]["accuracy"]
+    assert figures["alpha"] == 0.3  # what was used, though nobody asked for it
     assert figures["accuracy"] > figures["local_accuracy_mean"] + 0.1
     assert 0.5 < figures["uplink_bits_per_param"] < 1.6
     exported = edgefed(

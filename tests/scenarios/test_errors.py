@@ -116,6 +116,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     ),
     "a folder that exists": (("demo", "--folder", "."), 2, ("--folder",)),
     "JSON to nowhere": (("demo", "--json", "no/such/out.json"), 2, ("out.json",)),
+    "no number": (("demo", "--rounds", "two"), 2, ("--rounds", "edgefed demo -h")),
+    "no such preset": (("demo", "--preset", "sed"), 2, ("--preset", "seed")),
+    "no command": ((), 2, ("COMMAND", "edgefed -h")),
+    "no such command": (("frob",), 2, ("frob", "demo")),
+    "no leaf command": (("server",), 2, ("COMMAND", "edgefed server -h")),
     "unknown artifact": (("zoo", "verify", "digit-mlp"), 2, ("digits-mlp",)),
 }
 
