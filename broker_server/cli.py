@@ -18,6 +18,7 @@ from broker_server.config import ServerConfig, load_config
 from broker_server.records import RoundRecord
 from broker_server.serving import serve
 from broker_server.store import Store
+from broker_server.version_log import spans
 from wire_protocol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,12 +91,25 @@ def _rounds(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_plain(record) for record in records], indent=1))
         return 0
-    print(_row("round", "outcome", "devices", "loss", "accuracy", "up", "down", "s"))
+    print(
+        _row(
+            "round",
+            "outcome",
+            "cause",
+            "devices",
+            "loss",
+            "accuracy",
+            "up",
+            "down",
+            "s",
+        )
+    )
     for record in records:
         print(
             _row(
                 record.round,
                 record.outcome,
+                record.cause or "-",
                 f"{len(record.participants)}/{len(record.cohort)}",
                 _number(record.loss, ".4g"),
                 _number(record.accuracy, ".4f"),
@@ -111,8 +125,18 @@ def _export(args: argparse.Namespace, find_artifact: Callable[[str], Path]) -> i
     config = load_config(args.config)
     manifest = load_artifact(find_artifact(config.model.artifact)).manifest
     with Store.open(config.server.state_dir, readonly=True) as store:
-        newest = store.versions()[-1].version
-        version = newest if args.version is None else args.version
+        versions = store.rebuildable()
+        if not versions:
+            raise ConfigError(
+                f"{config.server.state_dir} holds no version yet",
+                remedy="start 'edgefed server run' first",
+            )
+        version = versions[-1] if args.version is None else args.version
+        if version < 0:
+            raise ConfigError(
+                f"--version is 0 or more, not {version}",
+                remedy=f"the store has {spans(versions)}",
+            )
         vector = store.params(version)
     names = [spec.name for spec in manifest.layout.specs]
     tensors = dict(zip(names, manifest.layout.split(vector), strict=True))

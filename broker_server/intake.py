@@ -4,7 +4,6 @@ Whatever arrives, the outcome is an event, nothing, or a message that is dropped
 counted by its reason; never an exception.
 """
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from broker_server.acceptance import Accepted, RefusedUpdateError, accept
 from broker_server.receipts import Receipts
 from broker_server.records import Participant
-from broker_server.registry import EXCLUDING, Registry
+from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
 from broker_server.rounds import Declined, Reported
 from broker_server.uplink import Uplink
 from wire_protocol.errors import DecodeError, Reason
@@ -64,8 +63,7 @@ class Intake:
         self._uplink: Uplink | None = None
         self._receipts = Receipts()
         self._abandoned: set[str] = set()
-        self._unheard: set[str] = set()
-        self._roll_call: asyncio.TimerHandle | None = None
+        self._heard: set[str] = set()
         self.registry = Registry()
         self.refused: Counter[Reason] = Counter()
         """Messages that were dropped or refused, since ``take_refused``."""
@@ -118,23 +116,19 @@ class Intake:
         for reason, count in counts.items():
             self.refused[Reason(reason)] += count
 
-    def call_roll(self, *, within_s: float) -> None:
-        """Take for offline who says nothing for so long, on a new connection.
+    def call_roll(self) -> None:
+        """Begin to note who says something, on a new connection.
 
         Wills die with their broker, and a restarted one may even have kept ``online``.
         Whoever hears the server's greeting answers it.
         """
-        if self._roll_call is not None:
-            self._roll_call.cancel()
-        devices = self.registry.devices.items()
-        self._unheard = {name for name, device in devices if device.online}
-        loop = asyncio.get_running_loop()
-        self._roll_call = loop.call_later(within_s, self._end_roll_call)
+        self._heard.clear()
 
-    def _end_roll_call(self) -> None:
-        for device in self._unheard:
-            self.registry = self.registry.availability(device, online=False)
-        self._unheard.clear()
+    def end_roll_call(self) -> None:
+        """Take for offline whoever said nothing since ``call_roll``."""
+        for name, device in self.registry.devices.items():
+            if device.online and name not in self._heard:
+                self.registry = self.registry.availability(name, online=False)
 
     def receive(
         self, topic: str, payload: bytes, *, retained: bool = False
@@ -142,8 +136,8 @@ class Intake:
         """Take a message; return what it means for the round, if anything."""
         try:
             levels = self._topics.levels(topic)
-            if levels[0] == "d" and not retained:
-                self._unheard.discard(levels[1])
+            if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
+                self._heard.add(levels[1])
             return self._receive(levels, payload)
         except DecodeError as error:
             self.count(error.reason)

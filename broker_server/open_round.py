@@ -1,24 +1,44 @@
 """The round in progress, as the service holds it."""
 
-import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from broker_server.artifact import Artifact
 from broker_server.config import ServerConfig
 from broker_server.model_line import Tip
 from broker_server.publications import round_offer
+from broker_server.rounds import Started
+from broker_server.sampling import draw_cohort
 from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.messages import RoundOffer
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """Its offer, what arrives of it, when it ``began`` and the timer that ends it."""
+    """The event that opens it, its offer, what arrives of it, and when it ``began``."""
 
+    started: Started
     offer: RoundOffer
     uplink: Uplink
     began: float
-    deadline: asyncio.TimerHandle
+
+
+def invited(
+    config: ServerConfig, eligible: Collection[str], *, number: int, begun: bool
+) -> tuple[str, ...]:
+    """Draw the cohort of round ``number``; empty while too few devices are there.
+
+    The first round waits for more of them than the later ones, which ``begun`` says.
+    """
+    if len(eligible) < (1 if begun else config.round.devices):
+        return ()
+    cohort = draw_cohort(
+        eligible,
+        seed=config.server.seed,
+        round_number=number,
+        fraction=config.round.fraction,
+    )
+    return cohort if len(cohort) >= config.round.minimum else ()
 
 
 def new_round(
@@ -29,7 +49,6 @@ def new_round(
     number: int,
     cohort: tuple[str, ...],
     began: float,
-    deadline: asyncio.TimerHandle,
 ) -> OpenRound:
     """Return round ``number`` of ``cohort``, not yet offered."""
     uplink = Uplink(
@@ -38,4 +57,10 @@ def new_round(
         max_bytes=max_update_bytes(artifact.manifest.layout.size),
     )
     offer = round_offer(config, artifact, tip, number=number, cohort=cohort)
-    return OpenRound(offer, uplink, began, deadline)
+    started = Started(
+        number,
+        frozenset(cohort),
+        goal=config.round.goal,
+        minimum=config.round.minimum,
+    )
+    return OpenRound(started, offer, uplink, began)

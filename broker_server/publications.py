@@ -12,6 +12,7 @@ from broker_server.artifact import Artifact
 from broker_server.config import ServerConfig
 from broker_server.model_line import Tip
 from broker_server.records import RoundRecord
+from broker_server.rounds import Collecting, Merging, State
 from wire_protocol.messages import RoundOffer, ServerInfo
 
 Phase: TypeAlias = Literal[
@@ -41,6 +42,35 @@ class ServerState:
     def to_json(self) -> bytes:
         """Return compact JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+
+def server_state(
+    phase: Phase,
+    state: State,
+    *,
+    number: int,
+    version: int,
+    devices: int,
+    offer: RoundOffer | None,
+    last_merged: RoundRecord | None,
+    refused: Mapping[str, int],
+    reason: str,
+) -> ServerState:
+    """Return what is shown of round ``number``, the latest; ``offer`` if it is open."""
+    return ServerState(
+        phase=phase,
+        round=number,
+        version=version,
+        devices=devices,
+        cohort=offer.cohort if offer else (),
+        received=sorted(state.reported)
+        if isinstance(state, Collecting | Merging)
+        else (),
+        loss=last_merged.loss if last_merged else None,
+        accuracy=last_merged.accuracy if last_merged else None,
+        refused=refused,
+        reason=reason,
+    )
 
 
 def server_info(config: ServerConfig, artifact: Artifact) -> ServerInfo:
@@ -79,9 +109,11 @@ def round_offer(
 def round_line(record: RoundRecord) -> str:
     """Return one line for people about a closed round.
 
-    >>> record = RoundRecord(3, 2, "failed", None, 0.0, 9.0, 9.0, ("a", "b"), (), {})
-    >>> round_line(record)
-    'round 3 failed: 0 of 2 devices, 0.0 kB up, 0.0 kB down, 9.00 s'
+    >>> cohort = ("a", "b")
+    >>> round_line(
+    ...     RoundRecord(3, 2, "failed", None, 0.0, 9.0, 9.0, cohort, (), {}, "deadline")
+    ... )
+    'round 3 failed (deadline): 0 of 2 devices, 0.0 kB up, 0.0 kB down, 9.00 s'
     """
     parts = [f"{len(record.participants)} of {len(record.cohort)} devices"]
     if record.loss is not None:
@@ -96,4 +128,5 @@ def round_line(record: RoundRecord) -> str:
     if record.outcome == "merged":
         parts.append(f"overhead {record.overhead_seconds or 0.0:.3f} s")
     parts += [f"{count} {reason}" for reason, count in sorted(record.refused.items())]
-    return f"round {record.round} {record.outcome}: {', '.join(parts)}"
+    cause = f" ({record.cause})" if record.cause else ""
+    return f"round {record.round} {record.outcome}{cause}: {', '.join(parts)}"

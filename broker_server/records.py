@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias
 from wire_protocol.messages import Evaluation
 
 Outcome: TypeAlias = Literal["open", "merged", "failed"]
+Cause: TypeAlias = Literal["deadline", "too few", "stopped", "merge"]
+"""Why a round failed: its time was over, too few devices were left to reach the
+minimum, the server ended, or the updates did not add up to a finite model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Participant:
 class RoundRecord:
     """One round. ``merged_version`` is what came of ``version``, if it did.
 
+    ``cause`` says why it failed; rounds of an older edgefed may have failed without.
     ``seconds`` is from the offer to the commit; ``started`` and ``ended`` are seconds
     since 1970 by the server's clock, for people only.
     """
@@ -51,6 +55,7 @@ class RoundRecord:
     cohort: tuple[str, ...]
     participants: tuple[Participant, ...]
     refused: Mapping[str, int]
+    cause: Cause | None
 
     @property
     def runtimes(self) -> tuple[str, ...]:

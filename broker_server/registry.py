@@ -38,6 +38,11 @@ class Registry:
 
     devices: Mapping[str, Device] = field(default_factory=dict)
 
+    @property
+    def online(self) -> frozenset[str]:
+        """Devices that are there, whether they can take part or not."""
+        return frozenset(name for name, one in self.devices.items() if one.online)
+
     def checked_in(self, device: str, check_in: CheckIn) -> "Registry":
         """Take a check-in; one of another connection ends an exclusion."""
         known = self._known(device)

@@ -5,14 +5,15 @@ should happen goes out as effects; ``service.py`` turns the one into the other. 
 that has no row, and an event of another round, change nothing. Every effect may
 happen twice. This module is pure.
 
-A device is *outstanding* until it reported or declined; one that goes offline stays
-outstanding until the deadline, since it may come back with its update.
+A device is *outstanding* until it reported or declined. The shell lets one that stays
+offline for too long decline; should it come back with its update, that still counts.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from broker_server.records import Cause
 from wire_protocol.errors import Reason
 
 # --- states -----------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A device abandoned the round, or its update was refused."""
+    """A device abandoned the round, stays offline, or its update was refused."""
 
     round: int
     device: str
@@ -170,6 +171,7 @@ class Withdraw:
 
     round: int
     reported: Mapping[str, str]
+    cause: Cause
 
 
 Effect: TypeAlias = Offer | Keep | Acknowledge | Merge | Announce | Withdraw
@@ -195,9 +197,9 @@ def _collect(state: Collecting, event: Event) -> tuple[State, tuple[Effect, ...]
         case Declined(_, device) if device in state.outstanding:
             return _settle(replace(state, declined=state.declined | {device}))
         case DeadlinePassed():
-            return _close(state)
+            return _close(state, "deadline")
         case Interrupted():
-            return _withdraw(state)
+            return _withdraw(state, "stopped")
         case _:
             return state, ()
 
@@ -210,7 +212,7 @@ def _merge(state: Merging, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Merged(number):
             return Waiting(), (Announce(number),)
         case MergeFailed():
-            return _withdraw(state)
+            return _withdraw(state, "merge")
         case _:
             return state, ()
 
@@ -258,16 +260,21 @@ def _settle(state: Collecting) -> tuple[State, tuple[Effect, ...]]:
     """Close the round when waiting longer can change nothing."""
     reachable = len(state.reported) + len(state.outstanding)
     done = len(state.reported) >= state.goal or not state.outstanding
-    return _close(state) if done or reachable < state.minimum else (state, ())
+    if done or reachable < state.minimum:
+        return _close(state, "too few")
+    return state, ()
 
 
-def _close(state: Collecting) -> tuple[State, tuple[Effect, ...]]:
+def _close(state: Collecting, cause: Cause) -> tuple[State, tuple[Effect, ...]]:
+    """Merge what there is, or fail for ``cause`` if that is below the minimum."""
     if len(state.reported) < state.minimum:
-        return _withdraw(state)
+        return _withdraw(state, cause)
     # Sorted, so that the merge does not depend on who came first.
     devices = tuple(sorted(state.reported))
     return Merging(state.round, state.reported), (Merge(state.round, devices),)
 
 
-def _withdraw(state: Collecting | Merging) -> tuple[State, tuple[Effect, ...]]:
-    return Failed(state.round), (Withdraw(state.round, state.reported),)
+def _withdraw(
+    state: Collecting | Merging, cause: Cause
+) -> tuple[State, tuple[Effect, ...]]:
+    return Failed(state.round), (Withdraw(state.round, state.reported, cause),)

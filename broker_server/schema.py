@@ -67,4 +67,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    # Why a round failed. SQLite takes no comment after an added column.
+    ("ALTER TABLE rounds ADD COLUMN cause TEXT",),
 )

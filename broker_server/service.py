@@ -9,42 +9,27 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from broker_server import rounds
-from broker_server.announcer import Announcer
+from broker_server import patience, rounds
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
 from broker_server.convergence import Progress, has_converged, observe
-from broker_server.distribution import Distribution
-from broker_server.intake import Intake, Outlets
-from broker_server.mailer import Mailer
 from broker_server.model_line import ModelLine
-from broker_server.open_round import OpenRound, new_round
-from broker_server.publications import (
-    Phase,
-    ServerState,
-    round_line,
-    server_info,
-)
-from broker_server.records import RoundRecord
+from broker_server.open_round import OpenRound, invited, new_round
+from broker_server.patience import Patience
+from broker_server.publications import Phase, round_line, server_info, server_state
+from broker_server.records import Cause, RoundRecord
 from broker_server.recovery import recover
-from broker_server.sampling import draw_cohort
 from broker_server.store import Store
+from broker_server.wiring import wire
 from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
 from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
 from wire_protocol.messages import UpdateReceipt
-from wire_protocol.topics import Topics
 
-MAX_PAUSE_S: Final = 60.0
 Ending: TypeAlias = Literal["", "rounds", "converged", "stopped"]
 _log = logging.getLogger("edgefed.server")
-
-
-@dataclass(frozen=True, slots=True)
-class _PauseOver:
-    """Enough time has passed since a failed round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +37,7 @@ class _Stopped:
     """The server is told to end."""
 
 
-_Happening: TypeAlias = LinkEvent | rounds.Event | _PauseOver | _Stopped
+_Happening: TypeAlias = LinkEvent | rounds.Event | patience.Wakeup | _Stopped
 
 
 class Service:
@@ -72,9 +57,7 @@ class Service:
         self._store = store
         self._link = link
         self._clocks = clocks or Clocks()
-        self._topics = Topics(config.server.fleet)
         self._line = ModelLine(config, artifact, store)
-        self._size = artifact.manifest.layout.size
         self._inbox: asyncio.Queue[_Happening] = asyncio.Queue()
         self._state: rounds.State = rounds.Waiting()
         self._open: OpenRound | None = None
@@ -83,8 +66,10 @@ class Service:
         self._last_merged: RoundRecord | None = None
         self._number = 0
         self._failures = 0
-        self._pause: asyncio.TimerHandle | None = None
-        self._begun = self._greeted = self._state_changed = False
+        self._patience = Patience(
+            self._inbox.put_nowait, resend_s=config.server.resend_s
+        )
+        self._begun = self._greeted = self._state_changed = self._connected = False
         self._ending: Ending = ""
         # Receipts of a round that an earlier run left open.
         self._answers_due: list[tuple[str, UpdateReceipt]] = []
@@ -98,27 +83,17 @@ class Service:
         """Hold rounds until the configured end, or until ``stop`` is set; say which."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            mailer = Mailer(self._link, group)
-            self._announcer = Announcer(
-                mailer, self._topics, resend_s=self._config.server.resend_s
+            wiring = wire(
+                self._config,
+                self._link,
+                group=group,
+                store=self._store,
+                clocks=self._clocks,
+                size=self._artifact.manifest.layout.size,
             )
-            self._distribution = Distribution(
-                self._topics,
-                mailer.send,
-                block_bytes=self._config.server.block_bytes,
-            )
-            self._intake = Intake(
-                self._topics,
-                Outlets(
-                    answer=self._announcer.receipt,
-                    withdraw=self._announcer.clear,
-                    ask=self._distribution.ask,
-                    note_device=lambda device, check_in: self._store.note_device(
-                        device, check_in, at=self._clocks.wall()
-                    ),
-                ),
-                size=self._size,
-            )
+            mailer = wiring.mailer
+            self._announcer, self._intake = wiring.announcer, wiring.intake
+            self._distribution = wiring.distribution
             self._distribution.offer(self._line.tip.blobs)
             self._resume()
             await mailer.subscribe(self._intake.filters)
@@ -131,8 +106,7 @@ class Service:
                 self._handle_all(await self._inbox.get())
             self._phase = "stopped" if self._ending == "stopped" else "finished"
             self._announce_state()
-            if self._pause is not None:
-                self._pause.cancel()
+            self._patience.close()
             await mailer.drain()
             for task in tasks:
                 task.cancel()
@@ -160,6 +134,7 @@ class Service:
             self._handle(first)
             for _ in range(self._inbox.qsize()):
                 self._handle(self._inbox.get_nowait())
+        self._patience.await_return(self._number, self._absent())
         if self._state_changed:
             self._announce_state()
 
@@ -171,12 +146,20 @@ class Service:
                     self._feed(event)
             case Connected(_, protocol):
                 _log.info("connected to the broker with MQTT %s", protocol)
-                self._intake.call_roll(within_s=5 * self._config.server.resend_s)
+                self._connected = True
+                self._intake.call_roll()
+                self._patience.call_roll()
                 self._republish()
             case Disconnected(reason):
                 _log.warning("no connection to the broker: %s", reason)
-            case _PauseOver():
-                self._pause = None
+                self._connected = False
+                self._patience.stop_roll_call()
+            case patience.RollCallOver():
+                self._intake.end_roll_call()
+            case patience.GraceOver(number, device):
+                self._wait_no_longer(number, device)
+            case patience.PauseOver():
+                self._patience.end_pause()
             case _Stopped():
                 self._ending = "stopped"
                 if self._open is not None:
@@ -212,25 +195,38 @@ class Service:
             case rounds.Announce(number):
                 self._close(number)
                 self._after_merge()
-            case rounds.Withdraw(number, reported):
-                self._withdraw(number, reported)
+            case rounds.Withdraw(number, reported, cause):
+                self._withdraw(number, reported, cause=cause)
+
+    def _absent(self) -> frozenset[str]:
+        """Return who the round waits for though they are offline.
+
+        Nobody while the server is: it would not hear of their return.
+        """
+        if not isinstance(self._state, rounds.Collecting) or not self._connected:
+            return frozenset()
+        return self._state.outstanding - self._intake.registry.online
+
+    def _wait_no_longer(self, number: int, device: str) -> None:
+        if number == self._number and device in self._absent():
+            _log.warning(
+                "round %d no longer waits for %s: offline for %g s",
+                number,
+                device,
+                self._patience.grace_s,
+            )
+            self._feed(rounds.Declined(number, device))
 
     def _begin_if_ready(self) -> None:
         """Start the next round at once when enough devices are there."""
         idle = isinstance(self._state, rounds.Waiting | rounds.Failed)
-        if not idle or self._ending or self._pause is not None:
-            return
-        eligible = self._eligible()
-        if len(eligible) < (1 if self._begun else self._config.round.devices):
+        if not idle or self._ending or self._patience.pausing:
             return
         number = self._number + 1
-        cohort = draw_cohort(
-            eligible,
-            seed=self._config.server.seed,
-            round_number=number,
-            fraction=self._config.round.fraction,
+        cohort = invited(
+            self._config, self._eligible(), number=number, begun=self._begun
         )
-        if len(cohort) < self._config.round.minimum:
+        if not cohort:
             return
         self._begun = True
         self._number = number
@@ -241,20 +237,10 @@ class Service:
             number=number,
             cohort=cohort,
             began=self._clocks.steady(),
-            deadline=asyncio.get_running_loop().call_later(
-                self._config.round.deadline_s,
-                self._inbox.put_nowait,
-                rounds.DeadlinePassed(number),
-            ),
         )
-        self._feed(
-            rounds.Started(
-                number,
-                frozenset(cohort),
-                goal=self._config.round.goal,
-                minimum=self._config.round.minimum,
-            )
-        )
+        deadline_s = self._config.round.deadline_s
+        self._patience.set_deadline(rounds.DeadlinePassed(number), after_s=deadline_s)
+        self._feed(self._open.started)
 
     def _eligible(self) -> tuple[str, ...]:
         return self._intake.registry.eligible(
@@ -296,9 +282,8 @@ class Service:
 
     def _close(self, number: int) -> RoundRecord:
         """End round ``number``, whose outcome is in the store."""
-        if self._open is not None:
-            self._open.deadline.cancel()
-            self._open = None
+        self._open = None
+        self._patience.lift_deadline()
         self._intake.close()
         self._announcer.clear(number)
         (record,) = self._store.rounds(last=1)
@@ -318,9 +303,12 @@ class Service:
         self._end_if_done()
         self._show("waiting")
 
-    def _withdraw(self, number: int, reported: Mapping[str, str]) -> None:
+    def _withdraw(
+        self, number: int, reported: Mapping[str, str], *, cause: Cause
+    ) -> None:
         self._store.commit_failure(
             number,
+            cause=cause,
             ended=self._clocks.wall(),
             seconds=self._clocks.steady() - self._open.began if self._open else None,
             refused=self._intake.take_refused(),
@@ -330,12 +318,8 @@ class Service:
             self._intake.answer(device, receipt)
         self._close(number)
         self._show("failed")
-        # Without a pause, devices that all decline at once would be asked for ever.
-        pause_s = self._config.server.resend_s * 2 ** min(self._failures, 16)
+        self._patience.pause(self._failures)
         self._failures += 1
-        self._pause = asyncio.get_running_loop().call_later(
-            min(pause_s, MAX_PAUSE_S), self._inbox.put_nowait, _PauseOver()
-        )
 
     def _end_if_done(self) -> None:
         wanted = self._config.round.rounds
@@ -355,7 +339,11 @@ class Service:
         if found.interrupted:
             self._answers_due = list(found.receipts)
             self._store.commit_failure(
-                found.number, ended=self._clocks.wall(), seconds=None, refused={}
+                found.number,
+                cause="stopped",
+                ended=self._clocks.wall(),
+                seconds=None,
+                refused={},
             )
         self._end_if_done()
 
@@ -381,19 +369,14 @@ class Service:
 
     def _announce_state(self) -> None:
         self._state_changed = False
-        last = self._last_merged
-        state, offer = self._state, self._open.offer if self._open else None
-        shown = ServerState(
-            phase=self._phase,
-            round=self._number,
+        shown = server_state(
+            self._phase,
+            self._state,
+            number=self._number,
             version=self.version,
             devices=len(self._eligible()),
-            cohort=offer.cohort if offer else (),
-            received=sorted(state.reported)
-            if isinstance(state, rounds.Collecting | rounds.Merging)
-            else (),
-            loss=last.loss if last else None,
-            accuracy=last.accuracy if last else None,
+            offer=self._open.offer if self._open else None,
+            last_merged=self._last_merged,
             refused=self._intake.counts(),
             reason=self._ending if self._phase in ("finished", "stopped") else "",
         )

@@ -20,6 +20,7 @@ from typing import IO, Self
 from broker_server.blob_folder import BlobFolder
 from broker_server.database import Database, Row
 from broker_server.records import (
+    Cause,
     DeviceRecord,
     Participant,
     RoundRecord,
@@ -127,6 +128,10 @@ class Store:
         """Return every version there was, oldest first."""
         return self.version_log.records()
 
+    def rebuildable(self) -> tuple[int, ...]:
+        """Return the versions that ``params`` can rebuild, oldest first."""
+        return self.version_log.rebuildable()
+
     def params(self, version: int) -> Vector:
         """Rebuild what devices hold of ``version``: float32 ``[size]``.
 
@@ -206,6 +211,7 @@ class Store:
         self,
         number: int,
         *,
+        cause: Cause,
         ended: float,
         seconds: float | None,
         refused: Mapping[str, int],
@@ -213,9 +219,9 @@ class Store:
         """Close a round that brought no version; none of its updates counts."""
         with self._db.transaction():
             self._db.execute(
-                "UPDATE rounds SET outcome = 'failed', ended = ?, seconds = ?,"
-                " refused = ? WHERE round = ?",
-                (ended, seconds, json.dumps(refused), number),
+                "UPDATE rounds SET outcome = 'failed', cause = ?, ended = ?,"
+                " seconds = ?, refused = ? WHERE round = ?",
+                (cause, ended, seconds, json.dumps(refused), number),
             )
             self._db.execute(
                 "UPDATE updates SET reason = ? WHERE round = ?",
@@ -227,7 +233,7 @@ class Store:
         """Return the newest ``last`` rounds, or all, oldest first."""
         rows = self._db.all(
             "SELECT round, version, outcome, merged_version, started, ended, seconds,"
-            " cohort, refused FROM rounds ORDER BY round DESC LIMIT ?",
+            " cohort, refused, cause FROM rounds ORDER BY round DESC LIMIT ?",
             (-1 if last is None else last,),
         )
         records = []
@@ -237,6 +243,7 @@ class Store:
                 tuple(json.loads(row[7])),
                 self._participants(row[0]),
                 json.loads(row[8]),
+                row[9],
             )
             records.append(RoundRecord(*values))
         return records

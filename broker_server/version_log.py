@@ -5,6 +5,7 @@ since, exactly as a device does it. Only the newest has the server's own state (
 parameters and momentum).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,6 +89,18 @@ class VersionLog:
             )
         ]
 
+    def rebuildable(self) -> tuple[int, ...]:
+        """Return the versions that ``params`` can rebuild, oldest first."""
+        found = []
+        whole = False
+        for version, keyframe, delta in self._db.all(
+            "SELECT version, keyframe, delta FROM versions ORDER BY version"
+        ):
+            whole = keyframe is not None or (whole and delta is not None)
+            if whole:
+                found.append(version)
+        return tuple(found)
+
     def params(self, version: int) -> Vector:
         """Rebuild what devices hold of ``version``: float32 ``[size]``.
 
@@ -104,7 +117,7 @@ class VersionLog:
         if not whole or rows[0][1] is None:
             raise RefusedError(
                 f"version {version} is not in the store (any more)",
-                remedy=f"the newest {KEPT_VERSIONS} versions can be had",
+                remedy=f"the store has {spans(self.rebuildable())}",
             )
         held = np.frombuffer(self._blobs.get(rows[0][1]), "<f4").astype(np.float32)
         for number, _, delta, _ in rows[1:]:
@@ -145,3 +158,18 @@ class VersionLog:
             " UNION SELECT delta FROM versions"
         )
         self._blobs.keep_only({digest for (digest,) in rows if digest is not None})
+
+
+def spans(versions: Sequence[int]) -> str:
+    """Return ascending ``versions`` for people.
+
+    >>> spans([0, 32, 33, 34, 64])
+    '0, 32 to 34, 64'
+    """
+    runs: list[list[int]] = []
+    for version in versions:
+        if runs and version == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], version]
+        else:
+            runs.append([version])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)

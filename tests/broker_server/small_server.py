@@ -125,7 +125,10 @@ async def small_server(
         will = Will(TOPICS.server_availability, b"offline")
         async with broker.link(will=will) as link:
             service = Service(config, artifact, store=store, link=link)
+            greetings = broker.count(TOPICS.server_info)
             task = asyncio.create_task(service.run(stop))
+            # Scripted devices answer no greeting, so they must come after it.
+            await broker.until(lambda: broker.count(TOPICS.server_info) > greetings)
             yield SmallServer(config, broker, artifact, store, stop, task)
             stop.set()
             if not task.cancelled():

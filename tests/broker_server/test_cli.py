@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from broker_server.artifact import load_artifact
+from broker_server.config import load_config
+from broker_server.model_line import ModelLine
+from broker_server.store import Store
 from tests.broker.broker_fixtures import free_port
 from tests.broker_server.scripted_device import ScriptedDevice, update_of
 from tests.broker_server.small_server import (
@@ -163,3 +167,39 @@ def test_expected_failures_are_one_line_and_a_code(
     assert main(["server", "run", "--config", str(tmp_path / "none.toml")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert sum(line.startswith("edgefed: ") for line in lines) == 4
+
+
+@pytest.mark.parametrize(("version", "code"), [("-1", 2), ("1", 3)])
+def test_an_export_of_no_version_says_which_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str, code: int
+) -> None:
+    path = write_config(tmp_path, port=1, rounds=1)
+    config = load_config(path)
+    out = tmp_path / "model.npz"
+    command = ["server", "export", "--config", str(path), "--out", str(out)]
+    with Store.open(config.server.state_dir) as store:
+        assert main(command) == 2  # the server was killed before its first version
+        ModelLine(config, load_artifact(tmp_path / "tiny"), store)
+    capsys.readouterr()
+    assert main([*command, "--version", version]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert version in line
+    assert line.endswith("the store has 0")
+    assert not out.exists()
+    assert main(command) == 0
+    assert out.exists()
+
+
+def test_a_failed_round_is_shown_with_its_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, port=1, rounds=1)
+    config = load_config(path)
+    with Store.open(config.server.state_dir) as store:
+        ModelLine(config, load_artifact(tmp_path / "tiny"), store)
+        store.open_round(1, version=0, cohort=("a",), started=1.0)
+        store.commit_failure(1, cause="too few", ended=2.0, seconds=1.0, refused={})
+    assert main(["server", "rounds", "--config", str(path)]) == 0
+    assert "too few" in capsys.readouterr().out
+    assert main(["server", "rounds", "--config", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["cause"] == "too few"

@@ -83,31 +83,31 @@ MOVES: dict[tuple[str, str], tuple[State, tuple[Effect, ...]]] = {
     ("empty", "c"): (replace(OPEN, reported={"c": "t3"}), kept("c", "t3")),
     ("empty", "c declines"): (replace(OPEN, declined=C_OUT), ()),
     ("empty", "a declines"): (replace(OPEN, declined=frozenset({"a"})), ()),
-    ("empty", "deadline"): (Failed(7), (Withdraw(7, {}),)),
-    ("empty", "stop"): (Failed(7), (Withdraw(7, {}),)),
+    ("empty", "deadline"): (Failed(7), (Withdraw(7, {}, "deadline"),)),
+    ("empty", "stop"): (Failed(7), (Withdraw(7, {}, "stopped"),)),
     ("one", "a"): (STATES["one"], AGAIN),
     ("one", "a differs"): (STATES["one"], OTHER),
     ("one", "c"): (replace(OPEN, reported=AC), kept("c", "t3")),
     ("one", "c declines"): (replace(OPEN, reported=ONE, declined=C_OUT), ()),
-    ("one", "deadline"): (Failed(7), (Withdraw(7, ONE),)),
-    ("one", "stop"): (Failed(7), (Withdraw(7, ONE),)),
+    ("one", "deadline"): (Failed(7), (Withdraw(7, ONE, "deadline"),)),
+    ("one", "stop"): (Failed(7), (Withdraw(7, ONE, "stopped"),)),
     ("two", "a"): (STATES["two"], AGAIN),
     ("two", "a differs"): (STATES["two"], OTHER),
     ("two", "c"): (Merging(7, ABC), (*kept("c", "t3"), Merge(7, ("a", "b", "c")))),
     ("two", "c declines"): (STATES["merging"], (MERGE_AB,)),
     ("two", "deadline"): (STATES["merging"], (MERGE_AB,)),
-    ("two", "stop"): (Failed(7), (Withdraw(7, TWO),)),
+    ("two", "stop"): (Failed(7), (Withdraw(7, TWO, "stopped"),)),
     ("declined", "a"): (STATES["declined"], AGAIN),
     ("declined", "a differs"): (STATES["declined"], OTHER),
     ("declined", "c"): (Merging(7, AC), (*kept("c", "t3"), Merge(7, ("a", "c")))),
     # Two of three are out of reach, so nobody need wait for the deadline.
-    ("declined", "c declines"): (Failed(7), (Withdraw(7, ONE),)),
-    ("declined", "deadline"): (Failed(7), (Withdraw(7, ONE),)),
-    ("declined", "stop"): (Failed(7), (Withdraw(7, ONE),)),
+    ("declined", "c declines"): (Failed(7), (Withdraw(7, ONE, "too few"),)),
+    ("declined", "deadline"): (Failed(7), (Withdraw(7, ONE, "deadline"),)),
+    ("declined", "stop"): (Failed(7), (Withdraw(7, ONE, "stopped"),)),
     ("merging", "a"): (STATES["merging"], AGAIN),
     ("merging", "a differs"): (STATES["merging"], OTHER),
     ("merging", "merged"): (Waiting(), (Announce(7),)),
-    ("merging", "merge failed"): (Failed(7), (Withdraw(7, TWO),)),
+    ("merging", "merge failed"): (Failed(7), (Withdraw(7, TWO, "merge"),)),
 }
 
 
@@ -158,3 +158,8 @@ def test_a_device_is_kept_once_and_stored_before_it_is_answered(
             if isinstance(effect, Merge):
                 assert effect.devices == tuple(sorted(stored))
     assert len(stored) == len(set(stored))
+
+
+def test_a_round_that_nobody_is_left_to_serve_fails_at_once_and_says_why() -> None:
+    state, _ = step(Waiting(), Started(7, frozenset({"a"}), goal=0, minimum=1))
+    assert step(state, Declined(7, "a")) == (Failed(7), (Withdraw(7, {}, "too few"),))

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from broker_server.config import RoundSection
 from tests.broker_server.scripted_device import ScriptedDevice, update_of
 from tests.broker_server.small_server import TOPICS, small_server, step_of
@@ -12,7 +14,7 @@ from tests.fakes import MemoryBroker, MemoryLink
 from wire_protocol.errors import Reason, TransportError
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Will
-from wire_protocol.messages import Abandoned, RoundOffer, UpdateReceipt
+from wire_protocol.messages import Abandoned, CheckIn, RoundOffer, UpdateReceipt
 
 ONE_ROUND = RoundSection(rounds=1, devices=1)
 
@@ -21,6 +23,13 @@ async def report(device: ScriptedDevice, number: int) -> str:
     """Send the update of a round; return its transfer."""
     offer = await device.offer(number)
     return await device.send(update_of(offer), step_of(offer))
+
+
+async def given_up(device: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Wait until the server no longer waits for ``device``."""
+    async with asyncio.timeout(10):
+        while f"no longer waits for {device}" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.01)
 
 
 def test_an_offer_that_the_broker_lost_is_made_again(tmp_path: Path) -> None:
@@ -129,8 +138,7 @@ def test_a_device_that_vanished_with_the_broker_is_not_invited_again(
     tmp_path: Path,
 ) -> None:
     async def rehearse() -> None:
-        rounds = RoundSection(devices=2, deadline_s=0.5)
-        async with small_server(tmp_path, rounds=rounds) as server:
+        async with small_server(tmp_path, rounds=RoundSection(devices=2)) as server:
             good, _ghost = await server.joined("a", "b")
             offer = await good.offer(1)
             assert offer.cohort == ("a", "b")
@@ -139,6 +147,139 @@ def test_a_device_that_vanished_with_the_broker_is_not_invited_again(
             await good.check_in(conn=2)
             await good.send(update_of(offer), step_of(offer))
             assert (await good.offer(2)).cohort == ("a",)
+
+    asyncio.run(rehearse())
+
+
+def test_a_device_that_dies_in_a_round_is_waited_for_only_for_its_grace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rehearse() -> None:
+        async with small_server(tmp_path, rounds=RoundSection(devices=2)) as server:
+            good, bad = await server.joined("a", "b")
+            await bad.offer(1)
+            server.broker.links[2].cut()
+            await report(good, 1)
+            assert (await good.offer(2)).cohort == ("a",)  # long before the deadline
+            assert server.store.rounds()[0].outcome == "merged"
+            server.broker.links[2].restore()
+            await bad.say("availability", b"online", retain=True)
+            await bad.check_in(conn=2)
+            await report(good, 2)
+            assert (await good.offer(3)).cohort == ("a", "b")
+
+    asyncio.run(rehearse())
+    lines = [line for line in caplog.messages if "no longer waits" in line]
+    assert lines == ["round 1 no longer waits for b: offline for 0.25 s"]
+
+
+def test_a_device_that_is_back_within_its_grace_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rehearse() -> None:
+        rounds = replace(ONE_ROUND, devices=3, minimum=2)
+        async with small_server(tmp_path, rounds=rounds) as server:
+            good, flaky, _gone = await server.joined("a", "b", "c")
+            offer = await flaky.offer(1)
+            await report(good, 1)
+            flaky_link, gone_link = server.broker.links[2:]
+            flaky_link.cut()
+            flaky_link.restore()
+            await flaky.say("availability", b"online", retain=True)
+            gone_link.cut()
+            await given_up("c", caplog)  # what was b's grace is over before
+            assert server.store.rounds()[0].outcome == "open"
+            await flaky.send(update_of(offer), step_of(offer))
+            assert await server.ended() == "rounds"
+            (record,) = server.store.rounds()
+            assert [one.device for one in record.participants] == ["a", "b"]
+
+    asyncio.run(rehearse())
+
+
+def test_who_is_given_up_may_still_report_while_the_round_collects(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rehearse() -> None:
+        rounds = replace(ONE_ROUND, devices=2)
+        async with small_server(tmp_path, rounds=rounds) as server:
+            slow, late = await server.joined("a", "b")
+            offer = await late.offer(1)
+            link = server.broker.links[2]
+            link.cut()
+            await given_up("b", caplog)
+            link.restore()
+            await late.send(update_of(offer), step_of(offer))
+            assert (await late.receipt()).reason is Reason.ACCEPTED
+            await report(slow, 1)
+            await server.ended()
+            (record,) = server.store.rounds()
+            assert [one.device for one in record.participants] == ["a", "b"]
+
+    asyncio.run(rehearse())
+
+
+def test_when_everybody_vanishes_the_round_fails_for_too_few(tmp_path: Path) -> None:
+    async def rehearse() -> None:
+        async with small_server(tmp_path, rounds=ONE_ROUND) as server:
+            device = await server.device("a")
+            await device.offer(1)
+            link = server.broker.links[1]
+            link.cut()
+            await server.broker.until(
+                lambda: b"" in server.broker.sent(TOPICS.round(1))
+            )
+            (record,) = server.store.rounds()
+            assert (record.outcome, record.cause) == ("failed", "too few")
+            link.restore()
+            await device.say("availability", b"online", retain=True)
+            await device.check_in(conn=2)
+            await report(device, 2)
+            assert await server.ended() == "rounds"
+
+    asyncio.run(rehearse())
+
+
+def test_a_ghost_that_the_broker_still_says_is_online_does_not_hold_up_a_round(
+    tmp_path: Path,
+) -> None:
+    async def rehearse() -> None:
+        broker = MemoryBroker()
+        check_in = frame(CheckIn(1, "scripted 1", "tflite", ("uq",), 10))
+        for rest, said in (("availability", b"online"), ("info", check_in)):
+            broker.deliver(TOPICS.device("ghost", rest), said, retain=True)
+        rounds = replace(ONE_ROUND, devices=2)
+        async with small_server(tmp_path, rounds=rounds, broker=broker) as server:
+            device = await server.device("a")
+            assert (await device.offer(1)).cohort == ("a", "ghost")
+            offer, _ = expect(RoundOffer, server.broker.retained[TOPICS.round(1)])
+            await device.send(update_of(offer), step_of(offer))
+            assert await server.ended() == "rounds"
+
+    asyncio.run(rehearse())
+
+
+def test_nobodys_grace_ends_while_the_server_itself_is_offline(tmp_path: Path) -> None:
+    async def rehearse() -> None:
+        rounds = replace(ONE_ROUND, devices=2)
+        async with small_server(tmp_path, rounds=rounds) as server:
+            good, bad = await server.joined("a", "b")
+            offer = await bad.offer(1)
+            server_link, _, bad_link = server.broker.links
+            bad_link.cut()
+            await report(good, 1)
+            await good.receipt()  # the server has heard of the cut before
+            server_link.cut()
+            await asyncio.sleep(0.35)  # longer than the grace: nothing is to happen
+            bad_link.restore()
+            await bad.say("availability", b"online", retain=True)
+            await bad.check_in(conn=2)
+            server_link.restore()
+            assert server.store.rounds()[0].outcome == "open"
+            await bad.send(update_of(offer), step_of(offer))
+            await server.ended()
+            (record,) = server.store.rounds()
+            assert [one.device for one in record.participants] == ["a", "b"]
 
     asyncio.run(rehearse())
 

@@ -74,8 +74,10 @@ def test_every_version_can_be_rebuilt_by_an_observer(
         for model in models:
             assert np.array_equal(observer.params(model.version), model.held)
         assert [one.version for one in observer.versions()] == list(range(len(models)))
-        with pytest.raises(RefusedError, match="not in the store"):
+        assert observer.rebuildable() == tuple(range(len(models)))
+        with pytest.raises(RefusedError, match="not in the store") as caught:
             observer.params(len(models))
+        assert f"0 to {len(models) - 1}" in caught.value.remedy
 
 
 def test_the_newest_version_comes_back_whole(store: Store) -> None:
@@ -101,6 +103,9 @@ def test_old_versions_are_pruned_and_their_files_removed(tmp_path: Path) -> None
             store.params(1)
         store.params(last - KEPT_VERSIONS)
         store.params(0)  # a keyframe stays
+        assert store.rebuildable() == (0, *range(KEYFRAME_EVERY, last + 1))
+        for version in store.rebuildable():
+            store.params(version)
         kept = last - KEYFRAME_EVERY + 1  # deltas
         keyframes = last // KEYFRAME_EVERY + 1
         assert len(list((tmp_path / "blobs").iterdir())) <= kept + keyframes + 1
@@ -133,11 +138,12 @@ def test_updates_are_erased_when_their_round_closes(
     grow(store, begin(store), number=1)
     store.open_round(2, version=1, cohort=("a",), started=1.0)
     store.keep_update(2, participant("a"), payload=b"update")
-    store.commit_failure(2, ended=2.0, seconds=1.0, refused={})
+    store.commit_failure(2, cause="deadline", ended=2.0, seconds=1.0, refused={})
     with sqlite3.connect(tmp_path / "server.sqlite") as db:
         rows = db.execute("SELECT reason, payload FROM updates").fetchall()
     db.close()
     assert rows == [("accepted", None), ("round_failed", None)]
+    assert [record.cause for record in store.rounds()] == [None, "deadline"]
 
 
 def test_a_merge_that_breaks_half_way_leaves_nothing_of_itself(store: Store) -> None:
@@ -204,6 +210,23 @@ def test_migrations_are_applied_once_and_a_newer_schema_is_refused(
     for readonly in (False, True):
         with pytest.raises(RefusedError, match="schema"):
             Store.open(tmp_path, readonly=readonly)
+
+
+def test_a_failed_round_of_the_first_schema_has_no_cause(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "server.sqlite")
+    for statement in MIGRATIONS[0]:
+        db.execute(statement)
+    db.execute(
+        "INSERT INTO rounds (round, version, outcome, started, cohort, refused)"
+        " VALUES (1, 0, 'failed', 1.0, '[]', '{}')"
+    )
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    (tmp_path / "blobs").mkdir()
+    with Store.open(tmp_path) as store:
+        (record,) = store.rounds()
+    assert (record.outcome, record.cause) == ("failed", None)
 
 
 def test_two_servers_cannot_share_a_folder(store: Store, tmp_path: Path) -> None:

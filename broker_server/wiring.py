@@ -1,0 +1,52 @@
+"""The wiring: the parts of a server that use the link, connected with each other."""
+
+from asyncio import TaskGroup
+from dataclasses import dataclass
+
+from broker_server.announcer import Announcer
+from broker_server.clocks import Clocks
+from broker_server.config import ServerConfig
+from broker_server.distribution import Distribution
+from broker_server.intake import Intake, Outlets
+from broker_server.mailer import Mailer
+from broker_server.store import Store
+from wire_protocol.link import Link
+from wire_protocol.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What sends, and what takes in what is received."""
+
+    mailer: Mailer
+    announcer: Announcer
+    distribution: Distribution
+    intake: Intake
+
+
+def wire(
+    config: ServerConfig,
+    link: Link,
+    *,
+    group: TaskGroup,
+    store: Store,
+    clocks: Clocks,
+    size: int,
+) -> Wiring:
+    """Return the parts for ``size`` parameters; their tasks run in ``group``."""
+    topics = Topics(config.server.fleet)
+    mailer = Mailer(link, group)
+    announcer = Announcer(mailer, topics, resend_s=config.server.resend_s)
+    distribution = Distribution(
+        topics, mailer.send, block_bytes=config.server.block_bytes
+    )
+    outlets = Outlets(
+        answer=announcer.receipt,
+        withdraw=announcer.clear,
+        ask=distribution.ask,
+        note_device=lambda device, check_in: store.note_device(
+            device, check_in, at=clocks.wall()
+        ),
+    )
+    intake = Intake(topics, outlets, size=size)
+    return Wiring(mailer, announcer, distribution, intake)
