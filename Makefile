@@ -13,6 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/edgefed demo $(ARGS)
 
 test: $(VENV)/.dev
+	@tools/system_package mosquitto
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
