@@ -38,11 +38,11 @@ def test_digits_hold_out_a_fifth_of_every_class_by_seed() -> None:
     assert not np.array_equal(other, first.held_out)
 
 
-def test_digits_without_scikit_learn_say_which_extra(
+def test_digits_without_scikit_learn_say_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ConfigError, match=r"pip install 'edgefed\[data\]'"):
+    with pytest.raises(ConfigError, match="pip install scikit-learn"):
         load("digits", seed=0, environ={})
 
 
