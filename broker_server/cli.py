@@ -19,12 +19,10 @@ from broker_server.records import RoundRecord
 from broker_server.serving import serve
 from broker_server.store import Store
 from broker_server.version_log import spans
-from wire_protocol.errors import ConfigError
+from wire_protocol.errors import INTERRUPTED, ConfigError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def add_commands(

@@ -1,6 +1,7 @@
 """Mailer: publishes in order, without making a round wait for the broker."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Final
@@ -24,8 +25,6 @@ class Mailer:
         self._link = link
         self._group = group
         self._sending: set[asyncio.Task[None]] = set()
-        self.lost = 0
-        """Messages that no broker acknowledged."""
 
     def post(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Begin to publish at QoS 1 and return at once."""
@@ -48,10 +47,8 @@ class Mailer:
 
     async def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait until it is acknowledged, or lost."""
-        try:
+        with contextlib.suppress(TransportError):
             await self._link.publish(topic, payload, retain=retain)
-        except TransportError:
-            self.lost += 1
 
     async def subscribe(self, filters: Iterable[str]) -> None:
         """Subscribe now, or when the link comes back."""

@@ -6,7 +6,6 @@ import json
 import logging
 import signal
 from pathlib import Path
-from typing import Final
 
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.examples import ExampleStore
@@ -14,10 +13,9 @@ from edge_agent.probe import Finding, candidates, probe, working_runtime
 from edge_agent.runtimes import RUNTIMES
 from edge_agent.service import Service, link_settings
 from edge_agent.state_files import held_alone
-from wire_protocol.errors import TrainingError
+from wire_protocol.errors import INTERRUPTED, TrainingError
 from wire_protocol.mqtt import MqttLink
 
-INTERRUPTED: Final = 128 + signal.SIGINT
 log = logging.getLogger("edge_agent")
 
 

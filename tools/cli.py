@@ -14,10 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from wire_protocol.errors import ConfigError, EdgefedError
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as shells have it."""
+from wire_protocol.errors import INTERRUPTED, ConfigError, EdgefedError
 
 
 @dataclass(frozen=True, slots=True)

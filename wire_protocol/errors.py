@@ -6,6 +6,10 @@ This module is pure: no I/O, no clock.
 """
 
 from enum import StrEnum
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 class Reason(StrEnum):

@@ -34,12 +34,16 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Federation:
-    """Shards to train on, and the central test set no device holds anything of."""
+    """Shards to train on, and the central test set no device holds anything of.
+
+    ``alpha`` is the label skew they were spread with; None kept natural clients.
+    """
 
     shards: tuple[Shard, ...]
     test_x: Examples
     test_y: Labels
     classes: tuple[str, ...]
+    alpha: float | None
 
     def __post_init__(self) -> None:
         if not self.shards or not len(self.test_y):
@@ -80,14 +84,16 @@ def federate(
             remedy="leave --unseen out" if unseen else "judge with --unseen",
         )
     train = np.flatnonzero(~judging)
-    if dataset.clients and alpha is None:
+    if alpha is None and not dataset.clients:
+        alpha = DEFAULT_ALPHA
+    if alpha is None:
         parts = by_client(dataset.client[train], devices)
         names = _names(dataset, [train[part] for part in parts])
     else:
         parts = _mixed(
             dataset.y[train],
             DEFAULT_DEVICES if devices is None else devices,
-            alpha=DEFAULT_ALPHA if alpha is None else alpha,
+            alpha=alpha,
             seed=seed,
         )
         names = _numbered(len(parts))
@@ -95,7 +101,9 @@ def federate(
         Shard(name, dataset.x[train[part]], dataset.y[train[part]])
         for name, part in zip(names, parts, strict=True)
     )
-    return Federation(shards, dataset.x[judging], dataset.y[judging], dataset.classes)
+    return Federation(
+        shards, dataset.x[judging], dataset.y[judging], dataset.classes, alpha
+    )
 
 
 def write_shard(shard: Shard, path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.scenarios.commands import ROOT, begin, edgefed, processes_naming
-from tools.cli import INTERRUPTED
 from tools.demo.cli import STOPPED
+from wire_protocol.errors import INTERRUPTED
 
 SCHEMA = json.loads((ROOT / "docs/demo.schema.json").read_text(encoding="utf-8"))
 

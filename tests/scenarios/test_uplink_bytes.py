@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from broker_server.store import Store
 from model_zoo import zoo
 from model_zoo.data.federation import Shard
 from tests.broker.proxy import CountingProxy
 from tools.demo.display import PlainDisplay
 from tools.demo.federation_run import Watched, run_federation
-from tools.demo.judging import rounds_of
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import Workspace
 
@@ -68,6 +68,8 @@ def test_devices_count_what_a_proxy_counts_and_send_under_two_bits_a_parameter(
         assert device.bytes_received <= proxy.down
         assert device.bytes_received == pytest.approx(proxy.down, rel=0.02)
         assert 8 * proxy.up <= 2.0 * parameters * ROUNDS
-    for record in rounds_of(workspace.server_state):
+    with Store.open(workspace.server_state, readonly=True) as store:
+        records = store.rounds()
+    for record in records:
         for one in record.participants:
             assert 8 * one.bytes_up <= 1.3 * parameters

@@ -14,7 +14,7 @@ from edge_agent.trainers.trainer import Trainer, open_trainer
 from edge_agent.training import evaluate
 from model_zoo import zoo
 from model_zoo.data import catalog
-from model_zoo.data.federation import DEFAULT_ALPHA, Federation, federate
+from model_zoo.data.federation import Federation, federate
 from tools.demo.baselines import compare
 from tools.demo.display import Display
 from tools.demo.federation_run import Watched, run_federation
@@ -30,15 +30,11 @@ from wire_protocol.params import Vector
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a demo is about: the data, spread over devices, and the model.
-
-    ``alpha`` is the label skew it was spread with; None kept natural clients.
-    """
+    """What a demo is about: the data, spread over devices, and the model."""
 
     federation: Federation
     artifact: Path
     manifest: Manifest
-    alpha: float | None
 
     @classmethod
     def load(cls, plan: DemoPlan, *, environ: Mapping[str, str]) -> "Subject":
@@ -58,17 +54,14 @@ class Subject:
                 f"{plan.data} has {list(shape)} in {classes}",
                 remedy=f"try --model {suits}" if suits else "see edgefed zoo list",
             )
-        alpha = plan.alpha
-        if alpha is None and not dataset.clients:
-            alpha = DEFAULT_ALPHA
         federation = federate(
             dataset,
             seed=plan.seed,
             devices=plan.devices,
-            alpha=alpha,
+            alpha=plan.alpha,
             unseen=plan.unseen,
         )
-        return cls(federation, zoo.artifact_folder(plan.model), manifest, alpha)
+        return cls(federation, zoo.artifact_folder(plan.model), manifest)
 
 
 async def run_demo(
@@ -211,7 +204,7 @@ def _outcome(
             )
         )
     return DemoOutcome(
-        plan=replace(plan, alpha=subject.alpha),
+        plan=replace(plan, alpha=subject.federation.alpha),
         parameters=subject.manifest.layout.size,
         test_examples=len(subject.federation.test_y),
         rounds=rounds,

@@ -55,12 +55,6 @@ class Jury:
         return _outcome(record, version, accuracy=self._judge(params))
 
 
-def rounds_of(state: Path) -> list[RoundRecord]:
-    """Return the rounds a server remembers, oldest first."""
-    with Store.open(state, readonly=True) as store:
-        return store.rounds()
-
-
 def _outcome(record: RoundRecord, version: int, *, accuracy: float) -> RoundOutcome:
     seconds, overhead = record.seconds, record.overhead_seconds
     assert seconds is not None
