@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wire_protocol.blobs import SHORT_DIGEST
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
-from wire_protocol.messages import SHORT_DIGEST, ClientUpdate, RoundOffer
+from wire_protocol.messages import ClientUpdate, RoundOffer
 from wire_protocol.params import Vector
 
 

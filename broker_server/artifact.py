@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.manifest import FAMILIES, Manifest
-from wire_protocol.messages import BlobRef
 from wire_protocol.transfer import blob_ref
 
 _REMEDY = "build it again with 'edgefed zoo build', or name another [model] artifact"

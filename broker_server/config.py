@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
-from wire_protocol.messages import TrainingPlan
+from wire_protocol.messages import MAX_STALENESS, TrainingPlan
 from wire_protocol.settings import check_loopback, load_settings
 from wire_protocol.topics import check_name
 
@@ -22,12 +23,19 @@ class ServerSection:
     fleet: str = "home"
     seed: int = 0
     block_bytes: int = 32_768
+    window: int = 8
     resend_s: float = 2.0
 
     def __post_init__(self) -> None:
         check_name(self.fleet, what="fleet")
         _check_range("seed", self.seed, least=0, most=2**53)
-        _check_range("block_bytes", self.block_bytes, least=1024, most=131_072)
+        _check_range(
+            "block_bytes",
+            self.block_bytes,
+            least=MIN_BLOCK_BYTES,
+            most=MAX_BLOCK_BYTES,
+        )
+        _check_range("window", self.window, least=1, most=MAX_WINDOW)
         _check_range("resend_s", self.resend_s, least=0.05, most=3600)
 
 
@@ -75,6 +83,8 @@ class RoundSection:
         minimum: With fewer accepted updates a round fails.
         goal: With this many a round merges at once; 0 waits for the whole cohort.
         deadline_s: When a round merges or fails, whoever is missing.
+        max_staleness: How many versions old the base of a late update may be; 0
+            refuses every update that comes after its round.
         evaluate: Whether devices judge the model on their hold-outs every round.
     """
 
@@ -84,6 +94,7 @@ class RoundSection:
     minimum: int = 1
     goal: int = 0
     deadline_s: float = 600.0
+    max_staleness: int = 8
     evaluate: bool = True
 
     def __post_init__(self) -> None:
@@ -93,6 +104,7 @@ class RoundSection:
         _check_range("minimum", self.minimum, least=1, most=500)
         _check_range("goal", self.goal, least=0, most=500)
         _check_range("deadline_s", self.deadline_s, least=0.1, most=1e7)
+        _check_range("max_staleness", self.max_staleness, least=0, most=MAX_STALENESS)
         if 0 < self.goal < self.minimum:
             raise ConfigError(
                 f"goal {self.goal} is under minimum {self.minimum}",

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from wire_protocol.blobs import BlobRef, Need
 from wire_protocol.errors import DecodeError, Reason
-from wire_protocol.messages import BlobRef, Need
 from wire_protocol.topics import Topics
 from wire_protocol.transfer import block_count, block_frame, wanted_blocks
 
@@ -75,7 +75,7 @@ class Distribution:
                 reason=Reason.FETCH_FAILED,
             )
         count = block_count(len(blob), block_bytes=self._block_bytes)
-        for index in wanted_blocks(need.missing, count=count):
+        for index in wanted_blocks(need.wanted, count=count):
             self._wanted[need.blob.sha256, index] = None
         self._asked.set()
 

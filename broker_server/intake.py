@@ -15,16 +15,10 @@ from broker_server.records import Participant
 from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
 from broker_server.rounds import Declined, Reported
 from broker_server.uplink import Uplink
+from wire_protocol.blobs import Block, Need
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
-from wire_protocol.messages import (
-    Abandoned,
-    Block,
-    CheckIn,
-    Need,
-    RoundOffer,
-    UpdateReceipt,
-)
+from wire_protocol.messages import Abandoned, CheckIn, RoundOffer, UpdateReceipt
 from wire_protocol.topics import Topics
 
 _log = logging.getLogger("edgefed.server")

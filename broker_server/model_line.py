@@ -15,7 +15,8 @@ from broker_server.global_model import (
 )
 from broker_server.server_optimizers import optimizer_named
 from broker_server.store import Identity, Store
-from wire_protocol.messages import BlobRef, DeltaRef
+from wire_protocol.blobs import BlobRef
+from wire_protocol.messages import DeltaRef
 from wire_protocol.transfer import blob_ref
 
 

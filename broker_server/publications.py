@@ -77,6 +77,7 @@ def server_info(config: ServerConfig, artifact: Artifact) -> ServerInfo:
     """Return what devices must know before they check in."""
     return ServerInfo(
         block_bytes=config.server.block_bytes,
+        window=config.server.window,
         model=artifact.manifest.name,
         resend_s=config.server.resend_s,
     )
@@ -103,6 +104,7 @@ def round_offer(
         codec=config.codec.uplink,
         cohort=cohort,
         budget_s=config.round.deadline_s,
+        max_staleness=config.round.max_staleness,
     )
 
 

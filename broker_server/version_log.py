@@ -15,8 +15,9 @@ from broker_server.blob_folder import BlobFolder
 from broker_server.database import Database
 from broker_server.global_model import MAX_LISTED_DELTAS, GlobalModel, follow
 from broker_server.records import VersionRecord
+from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import RefusedError
-from wire_protocol.messages import BlobRef, DeltaRef
+from wire_protocol.messages import DeltaRef
 from wire_protocol.params import Vector, params_digest
 
 KEYFRAME_EVERY: Final = 32

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge_agent.state_files import write_state
+from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.manifest import (
     MAX_ARTIFACT_BYTES,
     MAX_MANIFEST_BYTES,
     Manifest,
 )
-from wire_protocol.messages import BlobRef
 
 FetchBlob: TypeAlias = Callable[[BlobRef, int], Awaitable[bytes]]
 """Gets a blob of at most so many bytes from the network."""

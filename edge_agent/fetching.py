@@ -5,10 +5,11 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 
+from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.errors import DecodeError, Reason, TransportError
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Link
-from wire_protocol.messages import BlobRef, Block, Need, ServerInfo
+from wire_protocol.messages import ServerInfo
 from wire_protocol.topics import Topics
 from wire_protocol.transfer import Assembly
 

@@ -32,19 +32,12 @@ from edge_agent.model import (
 from edge_agent.probe import Finding, self_test_problem
 from edge_agent.trainers.trainer import Trainer, open_trainer
 from edge_agent.training import LocalModel, evaluate, order_of_examples, train
+from wire_protocol.blobs import MAX_BLOB_BYTES, SHORT_DIGEST, BlobRef
 from wire_protocol.codecs import codec_named
 from wire_protocol.error_feedback import ErrorFeedback
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
-from wire_protocol.messages import (
-    MAX_BLOB_BYTES,
-    SHORT_DIGEST,
-    BlobRef,
-    ClientUpdate,
-    Evaluation,
-    RoundOffer,
-    ServerInfo,
-)
+from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
 
 log = logging.getLogger(__name__)
 

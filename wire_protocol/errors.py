@@ -31,6 +31,12 @@ class Reason(StrEnum):
     BUDGET_SPENT = "budget_spent"
     SELF_TEST_FAILED = "self_test_failed"
     LEAVING = "leaving"
+    STALE = "stale"
+    BUSY = "busy"
+    LOW_MEMORY = "low_memory"
+    LOW_BATTERY = "low_battery"
+    LOW_DISK = "low_disk"
+    TOO_HOT = "too_hot"
 
 
 class EdgefedError(Exception):

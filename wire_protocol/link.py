@@ -34,7 +34,8 @@ class LinkSettings:
     """Where the broker is, who we are, and how patient the link is.
 
     ``identity`` is the MQTT client id; it must be stable and unique, or two links
-    will push each other off the broker for ever.
+    will push each other off the broker for ever. ``first_connection`` is the number of
+    the first connection; whoever remembers it across restarts can tell stale wills.
     """
 
     host: str
@@ -42,6 +43,7 @@ class LinkSettings:
     identity: str
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     will: Will | None = None
+    first_connection: int = 1
     keepalive_s: int = 60
     connect_timeout_s: float = 5.0
     connack_timeout_s: float = 3.0
@@ -67,10 +69,14 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The broker accepted connection number ``conn``; every subscription holds."""
+    """The broker accepted connection number ``conn``; every subscription holds.
+
+    ``max_packet_bytes`` is the largest packet it takes, where it says so (MQTT 5).
+    """
 
     conn: int
     protocol: MqttVersion
+    max_packet_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,15 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message; ``retained`` when the broker kept it from before we subscribed."""
+    """A message; ``retained`` when the broker kept it from before we subscribed.
+
+    ``conn`` is set on a will (MQTT 5): the number of the connection that ended.
+    """
 
     topic: str
     payload: bytes
     retained: bool
+    conn: int | None = None
 
 
 LinkEvent: TypeAlias = Connected | Disconnected | Received

@@ -10,30 +10,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Final, Self, TypeAlias
 
+from wire_protocol.blobs import (
+    MAX_BLOCK_BYTES,
+    MAX_WINDOW,
+    MIN_BLOCK_BYTES,
+    SHORT_DIGEST,
+    BlobRef,
+    Block,
+    BlockList,
+    Need,
+)
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.fields import Fields
-from wire_protocol.manifest import FAMILIES, MAX_ARTIFACT_BYTES
+from wire_protocol.manifest import FAMILIES
 
-MAX_BLOB_BYTES: Final = 4 * MAX_ARTIFACT_BYTES
-MAX_BLOCKS: Final = 1 << 16
 MAX_COHORT: Final = 500
 MAX_ROUND: Final = 2**31
-SHORT_DIGEST: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class BlobRef:
-    """A blob by content: its SHA-256 in hex and its size in bytes."""
-
-    sha256: str
-    size: int
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        """Read from a header's object."""
-        return cls(
-            fields.digest("sha256"), fields.whole("size", least=1, most=MAX_BLOB_BYTES)
-        )
+MAX_STALENESS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +77,19 @@ class DeltaRef:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a device must know of its server before it checks in."""
+    """What a device must know of its server before it checks in.
+
+    Attributes:
+        block_bytes: Largest payload: what the server was told, or less where its
+            broker takes no more.
+        window: Blocks that may be under way to one receiver at a time.
+        model: Name of the model, for people.
+        resend_s: When to repeat what got no answer.
+    """
 
     kind: ClassVar[str] = "server_info"
     block_bytes: int
+    window: int
     model: str
     resend_s: float
 
@@ -95,7 +97,10 @@ class ServerInfo:
     def read(cls, fields: Fields) -> Self:
         """Read from a header."""
         return cls(
-            block_bytes=fields.whole("block_bytes", least=1024, most=128 * 1024),
+            block_bytes=fields.whole(
+                "block_bytes", least=MIN_BLOCK_BYTES, most=MAX_BLOCK_BYTES
+            ),
+            window=fields.whole("window", least=1, most=MAX_WINDOW),
             model=fields.text("model", longest=64),
             resend_s=fields.real("resend_s", least=0.05, most=3600),
         )
@@ -111,6 +116,7 @@ class CheckIn:
         family: Which artifact files it runs: a key of ``FAMILIES``.
         codecs: Names of the codecs it speaks.
         num_examples: Local training examples, without the hold-out.
+        busy: Round it still works on, or whose update has no receipt yet; 0 is none.
     """
 
     kind: ClassVar[str] = "check_in"
@@ -119,6 +125,7 @@ class CheckIn:
     family: str
     codecs: tuple[str, ...]
     num_examples: int
+    busy: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -132,6 +139,7 @@ class CheckIn:
             family=family,
             codecs=fields.texts("codecs", most=32),
             num_examples=fields.whole("num_examples", least=1),
+            busy=fields.whole("busy", most=MAX_ROUND),
         )
 
 
@@ -141,7 +149,9 @@ class RoundOffer:
 
     ``params`` is the digest of the parameters to train from. A device that holds an
     older version takes ``deltas``, any other the ``keyframe``, whichever is smaller.
-    ``budget_s`` counts from receipt.
+    ``budget_s`` counts from receipt. An update that comes after the round is over still
+    counts, for less, until the model is ``max_staleness`` versions further than its
+    base; 0 means that it must come while the round is open.
     """
 
     kind: ClassVar[str] = "round_offer"
@@ -156,6 +166,7 @@ class RoundOffer:
     codec: str
     cohort: tuple[str, ...]
     budget_s: float
+    max_staleness: int
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -174,46 +185,7 @@ class RoundOffer:
             codec=fields.text("codec", longest=32),
             cohort=fields.texts("cohort", most=MAX_COHORT),
             budget_s=fields.real("budget_s", least=0.0, most=1e7),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A device asks for the blocks of a blob that it still lacks."""
-
-    kind: ClassVar[str] = "need"
-    blob: BlobRef
-    missing: str  # hex bitmap, block 0 is the lowest bit; empty means all blocks
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        """Read from a header."""
-        missing = fields.text("missing", longest=MAX_BLOCKS // 4)
-        if not set(missing) <= set("0123456789abcdef"):
-            raise DecodeError("need: missing is a bitmap in hex")
-        return cls(BlobRef.read(fields.group("blob")), missing)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One block of a blob; the body is its bytes. Blocks come in any order."""
-
-    kind: ClassVar[str] = "block"
-    blob: BlobRef
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count:
-            raise DecodeError(f"block {self.index} of {self.count} is none")
-
-    @classmethod
-    def read(cls, fields: Fields) -> Self:
-        """Read from a header."""
-        return cls(
-            blob=BlobRef.read(fields.group("blob")),
-            index=fields.whole("index"),
-            count=fields.whole("count", least=1, most=MAX_BLOCKS),
+            max_staleness=fields.whole("max_staleness", most=MAX_STALENESS),
         )
 
 
@@ -333,6 +305,7 @@ Message: TypeAlias = (
     | RoundOffer
     | Need
     | Block
+    | BlockList
     | ModelDelta
     | ClientUpdate
     | UpdateReceipt
@@ -347,6 +320,7 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {
         RoundOffer,
         Need,
         Block,
+        BlockList,
         ModelDelta,
         ClientUpdate,
         UpdateReceipt,

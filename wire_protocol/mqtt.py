@@ -13,46 +13,28 @@ that is refused for its version, or not answered at all (amqtt), is followed by 
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from random import SystemRandom
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self
 
 import aiomqtt
-import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from wire_protocol.errors import TransportError
 from wire_protocol.link import (
-    PACKET_OVERHEAD_BYTES,
     Connected,
     Disconnected,
     LinkEvent,
     LinkSettings,
     MqttVersion,
-    Received,
     Traffic,
 )
-from wire_protocol.traffic import socket_traffic
+from wire_protocol.mqtt_wire import FAREWELL_S, VersionRefusedError, Wire, received
 
-_VERSIONS: Final[dict[MqttVersion, aiomqtt.ProtocolVersion]] = {
-    "5": aiomqtt.ProtocolVersion.V5,
-    "3.1.1": aiomqtt.ProtocolVersion.V311,
-}
-_UNSUPPORTED_VERSION: Final = 132  # MQTT 5, 3.2.2.2; paho maps 3.1.1's code 1 to it
-_FIRST_FAILURE_CODE: Final = 128
-_NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
 _STEADY_S: Final = 30.0
-_FAREWELL_S: Final = 2.0
 _SYSTEM_JITTER: Final = SystemRandom().random
-
-T = TypeVar("T")
 
 
 def retry_ceiling_s(failures: int) -> float:
@@ -85,14 +67,14 @@ class MqttLink:
         self._jitter = jitter
         self._filters: dict[str, int] = {}
         self._events: asyncio.Queue[LinkEvent | None] = asyncio.Queue()
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._proven: MqttVersion | None = None
         self._told: str | None = None
         self._past = Traffic()
-        self._present: _Wire | None = None
-        self._connections = 0
+        self._present: Wire | None = None
+        self._connections = settings.first_connection - 1
         self.oversize_dropped = 0
         """Messages larger than ``max_payload_bytes`` that were thrown away."""
 
@@ -114,7 +96,7 @@ class MqttLink:
         try:
             if will is not None and self._wire is not None:
                 with contextlib.suppress(TransportError, TimeoutError):
-                    async with asyncio.timeout(_FAREWELL_S):
+                    async with asyncio.timeout(FAREWELL_S):
                         await self.publish(will.topic, will.payload, retain=will.retain)
         finally:
             if self._task is not None:
@@ -169,7 +151,7 @@ class MqttLink:
     def _address(self) -> str:
         return f"{self._settings.host}:{self._settings.port}"
 
-    async def _keep_connected(self, wire: "_Wire | None") -> None:
+    async def _keep_connected(self, wire: "Wire | None") -> None:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
@@ -190,15 +172,16 @@ class MqttLink:
             self._told = reason
             self._events.put_nowait(Disconnected(reason))
 
-    async def _connect(self) -> "_Wire":
+    async def _connect(self) -> "Wire":
         """Return an open connection, of the first MQTT version the broker speaks."""
+        self._connections += 1
         refused = TransportError(f"no MQTT version left to try on {self._address}")
         for version in self._versions():
-            wire = _Wire(self._settings, version)
+            wire = Wire(self._settings, version, conn=self._connections)
             self._present = wire
             try:
                 await wire.open()
-            except _VersionRefusedError as error:
+            except VersionRefusedError as error:
                 refused = error
             else:
                 self._proven = self._proven or version
@@ -213,12 +196,12 @@ class MqttLink:
             return (self._settings.protocol,)
         return ("3.1.1", "5") if self._proven == "3.1.1" else ("5", "3.1.1")
 
-    def _retire(self, wire: "_Wire") -> None:
+    def _retire(self, wire: "Wire") -> None:
         if self._present is wire:
             self._past += wire.traffic
             self._present = None
 
-    async def _serve(self, wire: "_Wire") -> None:
+    async def _serve(self, wire: "Wire") -> None:
         """Subscribe, report, and pass messages on until the connection ends."""
         try:
             held: dict[str, int] = {}
@@ -228,8 +211,9 @@ class MqttLink:
             self._wire = wire
             self._up.set()
             self._told = None
-            self._connections += 1
-            self._events.put_nowait(Connected(self._connections, wire.version))
+            self._events.put_nowait(
+                Connected(wire.conn, wire.version, wire.max_packet_bytes)
+            )
             async for message in wire.messages:
                 self._receive(message)
         except aiomqtt.MqttError as error:
@@ -242,158 +226,8 @@ class MqttLink:
             self._retire(wire)
 
     def _receive(self, message: aiomqtt.Message) -> None:
-        payload = message.payload
-        assert isinstance(payload, bytes)
-        if len(payload) > self._settings.max_payload_bytes:
+        event = received(message)
+        if len(event.payload) > self._settings.max_payload_bytes:
             self.oversize_dropped += 1
-            return
-        self._events.put_nowait(
-            Received(message.topic.value, payload, retained=bool(message.retain))
-        )
-
-
-class _VersionRefusedError(TransportError):
-    """Somebody listens, but does not speak this version of MQTT."""
-
-
-class _Wire(aiomqtt.Client):
-    """One connection, from CONNECT to the closing of its socket.
-
-    aiomqtt gives no access to the socket, so this overrides the two hooks in which
-    paho announces it: there its bytes are read off and its end is noticed.
-    """
-
-    def __init__(self, settings: LinkSettings, version: MqttVersion) -> None:
-        super().__init__(
-            settings.host,
-            settings.port,
-            identifier=settings.identity,
-            protocol=_VERSIONS[version],
-            will=_last_will(settings),
-            # Never resume a session; each version has its own word for that.
-            clean_session=None if version == "5" else True,
-            clean_start=True if version == "5" else paho.MQTT_CLEAN_START_FIRST_ONLY,
-            properties=_connect_properties(settings) if version == "5" else None,
-            keepalive=settings.keepalive_s,
-            timeout=settings.connack_timeout_s,
-            socket_options=_NO_DELAY,
-        )
-        self.version = version
-        self._settings = settings
-        self.sock: socket.socket | None = None
-        self._reached = False
-        self._final = Traffic()
-        self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._client.connect_timeout = settings.connect_timeout_s
-        self.pending_calls_threshold = 1_000_000  # many at once are normal for us
-
-    @property
-    def traffic(self) -> Traffic:
-        """Bytes of this connection so far."""
-        return self._final if self.sock is None else socket_traffic(self.sock)
-
-    async def open(self) -> None:
-        """Connect and wait for CONNACK, or raise and leave no socket behind."""
-        entering = asyncio.ensure_future(self.__aenter__())
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            # paho connects in an executor thread, which cannot be cancelled.
-            await asyncio.wait({entering})
-            if not entering.cancelled():
-                entering.exception()
-            await self.close()
-            raise
-        except aiomqtt.MqttError as error:
-            await self.close()
-            raise self._explained(error) from None
-        self.timeout = self._settings.ack_timeout_s
-
-    async def close(self) -> None:
-        """Send DISCONNECT if that is still possible; leave no socket behind."""
-        if self.sock is not None:
-            self._client.disconnect()  # paho closes the socket once it is written
-            await asyncio.wait({self._closed}, timeout=_FAREWELL_S)
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)  # wakes paho, which closes it
-            await asyncio.wait({self._closed}, timeout=_FAREWELL_S)
-        if self._disconnected.done() and not self._disconnected.cancelled():
-            self._disconnected.exception()  # has been seen; asyncio need not log it
-
-    async def subscribe_all(self, filters: dict[str, int]) -> None:
-        """Subscribe to every filter, with its quality of service, in one packet."""
-        granted = await self.unless_lost(
-            self.subscribe(
-                [(name, SubscribeOptions(qos=qos)) for name, qos in filters.items()]
-                if self.version == "5"
-                else list(filters.items())
-            )
-        )
-        reasons: list[int | ReasonCode] = list(granted)
-        for name, reason in zip(filters, reasons, strict=True):
-            code = reason if isinstance(reason, int) else reason.value
-            if code >= _FIRST_FAILURE_CODE:
-                raise TransportError(
-                    f"the broker refused the subscription to {name} (code {code})",
-                    remedy="check the broker's access rules for this device",
-                )
-
-    async def unless_lost(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await ``call``, but fail as soon as the connection ends."""
-        task: asyncio.Future[T] = asyncio.ensure_future(call)
-        try:
-            either: set[asyncio.Future[Any]] = {task, self._closed}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-        except aiomqtt.MqttError as error:
-            raise TransportError(f"the broker did not acknowledge: {error}") from None
-        finally:
-            task.cancel()
-        raise TransportError("the connection ended before the acknowledgement")
-
-    def _explained(self, error: aiomqtt.MqttError) -> TransportError:
-        where = f"{self._settings.host}:{self._settings.port}"
-        if not self._reached:
-            return TransportError(
-                f"no MQTT broker answers on {where} ({error})",
-                remedy="start one there, or correct [broker] host and port",
-            )
-        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
-        if isinstance(code, ReasonCode) and code.value != _UNSUPPORTED_VERSION:
-            return TransportError(f"the broker on {where} refused us: {code}")
-        return _VersionRefusedError(
-            f"{where} accepts connections but does not answer MQTT {self.version} "
-            f"within {self._settings.connack_timeout_s:g} s",
-            remedy="check that an MQTT broker, without TLS, listens there",
-        )
-
-    def _on_socket_open(
-        self, client: paho.Client, userdata: object, sock: socket.socket
-    ) -> None:
-        self.sock = sock
-        self._reached = True
-        super()._on_socket_open(client, userdata, sock)
-
-    def _on_socket_close(
-        self, client: paho.Client, userdata: object, sock: socket.socket
-    ) -> None:
-        self._final = socket_traffic(sock)
-        self.sock = None
-        super()._on_socket_close(client, userdata, sock)
-        if not self._closed.done():
-            self._closed.set_result(None)
-
-
-def _last_will(settings: LinkSettings) -> aiomqtt.Will | None:
-    will = settings.will
-    if will is None:
-        return None
-    return aiomqtt.Will(will.topic, will.payload, 1, will.retain)
-
-
-def _connect_properties(settings: LinkSettings) -> Properties:
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = settings.max_payload_bytes + PACKET_OVERHEAD_BYTES
-    return properties
+        else:
+            self._events.put_nowait(event)

@@ -14,9 +14,9 @@ True
 import hashlib
 from typing import Final
 
+from wire_protocol.blobs import SHORT_DIGEST, BlobRef, Block
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect, frame
-from wire_protocol.messages import SHORT_DIGEST, BlobRef, Block
 
 __all__ = [
     "Assembly",
@@ -110,15 +110,11 @@ class Assembly:
         return blob
 
     def missing(self) -> str:
-        """Return the bitmap of missing blocks, in hex, for ``Need``; empty for all."""
-        if not self._have:
-            return ""
+        """Return the bitmap of missing blocks, in hex, for ``Need``."""
         return f"{sum(1 << i for i in range(self._count) if i not in self._have):x}"
 
 
-def wanted_blocks(missing: str, *, count: int) -> list[int]:
+def wanted_blocks(wanted: str, *, count: int) -> list[int]:
     """Return the block numbers a ``Need`` asks for."""
-    if not missing:
-        return list(range(count))
-    bits = int(missing, 16)
+    bits = int(wanted or "0", 16)
     return [index for index in range(count) if bits >> index & 1]

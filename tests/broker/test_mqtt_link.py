@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.broker.broker_fixtures import Mosquitto, free_port
 from tests.broker.proxy import CountingProxy
 from wire_protocol.errors import ConfigError, TransportError
 from wire_protocol.link import (
+    MAX_PAYLOAD_BYTES,
+    PACKET_OVERHEAD_BYTES,
     Connected,
     Disconnected,
     LinkEvent,
@@ -27,6 +30,9 @@ from wire_protocol.link import (
 from wire_protocol.mqtt import MqttLink, retry_ceiling_s
 
 pytestmark = pytest.mark.broker
+
+MAX_PACKET_BYTES = MAX_PAYLOAD_BYTES + PACKET_OVERHEAD_BYTES
+"""What our own broker says in its CONNACK."""
 
 
 def settings(port: int, **changes: Any) -> LinkSettings:
@@ -81,7 +87,7 @@ def test_a_message_arrives_as_it_was_sent(broker_port: int) -> None:
     async def test() -> None:
         async with linked(broker_port) as link:
             events = link.events()
-            assert await anext(events) == Connected(1, "5")
+            assert await anext(events) == Connected(1, "5", MAX_PACKET_BYTES)
             name, payload = topic(), bytes(range(256)) * 16
             await link.subscribe(name)
             await link.publish(name, payload)
@@ -156,7 +162,8 @@ def test_a_link_that_does_not_fail_fast_waits_for_its_broker(
                 await link.publish("any", b"")
             await link.subscribe("early")
             await asyncio.to_thread(mosquitto.start)
-            assert await anext(events) == Connected(1, "5")
+            came = await anext(events)
+            assert isinstance(came, Connected)
             await link.publish("early", b"bird")
             assert (await until(events, Received)).payload == b"bird"
 
@@ -170,14 +177,15 @@ def test_a_killed_broker_that_comes_back_finds_the_subscriptions_again(
         link = MqttLink(settings(mosquitto.port), jitter=lambda: 0.01)
         async with link:
             events = link.events()
-            await until(events, Connected)
+            conn = (await until(events, Connected)).conn
             for name in ("a", "b/#"):
                 await link.subscribe(name)
-            for conn in (2, 3):
+            for _ in range(2):
                 await asyncio.to_thread(mosquitto.kill)
                 await until(events, Disconnected)
                 await asyncio.to_thread(mosquitto.start)
-                assert await until(events, Connected) == Connected(conn, "5")
+                before, conn = conn, (await until(events, Connected)).conn
+                assert conn > before
                 for name in ("a", "b/c"):
                     await link.publish(name, b"again")
                     assert (await anext(events)).topic == name  # type: ignore[union-attr]
@@ -235,13 +243,34 @@ def test_leaving_in_order_publishes_the_will_once(broker_port: int) -> None:
     run(test())
 
 
+def test_a_will_tells_which_connection_ended(broker_port: int) -> None:
+    async def test() -> None:
+        name = topic()
+        doomed = settings(broker_port, will=Will(name, b"gone"), first_connection=7)
+        async with (
+            CountingProxy(broker_port) as proxy,
+            linked(broker_port) as link,
+            MqttLink(replace(doomed, port=proxy.port), jitter=lambda: 0.1) as other,
+        ):
+            await until(other.events(), Connected)
+            await link.subscribe(name)
+            proxy.cut()
+            came = await until(link.events(), Received)
+            assert (came.payload, came.conn) == (b"gone", 7)
+
+    run(test())
+
+
 def test_events_end_and_publishing_fails_once_the_link_is_closed(
     broker_port: int,
 ) -> None:
     async def test() -> None:
         async with linked(broker_port) as link:
             events = link.events()
-        assert [event async for event in events] in ([], [Connected(1, "5")])
+        assert [event async for event in events] in (
+            [],
+            [Connected(1, "5", MAX_PACKET_BYTES)],
+        )
         with pytest.raises(TransportError, match="not connected"):
             await link.publish("any", b"")
 
@@ -315,7 +344,8 @@ def test_traffic_is_what_a_proxy_on_the_way_counts(
                 assert link.traffic == Traffic(proxy.up, proxy.down)
                 proxy.cut()
                 await until(events, Disconnected)
-                assert await until(events, Connected) == Connected(2, protocol)  # type: ignore[arg-type]
+                came = await until(events, Connected)
+                assert (came.conn, came.protocol) == (2, protocol)
                 await link.publish(name, bytes(1_000))
                 await until(events, Received)
                 assert abs(link.traffic.bytes_sent - proxy.up) <= 8

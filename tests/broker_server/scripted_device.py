@@ -4,18 +4,16 @@ import asyncio
 
 import numpy as np
 
+from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Connected, Link, LinkEvent, Received
 from wire_protocol.messages import (
     Abandoned,
-    BlobRef,
-    Block,
     CheckIn,
     ClientUpdate,
     Evaluation,
     ModelDelta,
-    Need,
     RoundOffer,
     UpdateReceipt,
 )
@@ -40,6 +38,9 @@ def update_of(offer: RoundOffer, *, examples: int = 10) -> ClientUpdate:
         bytes_down=100,
         evaluation=Evaluation(examples=4, loss_sum=2.0, correct=3.0),
     )
+
+
+ALL_BLOCKS = "f" * 64
 
 
 class ScriptedDevice:
@@ -109,7 +110,7 @@ class ScriptedDevice:
     async def fetch(self, ref: BlobRef) -> bytes:
         """Fetch a blob, as the protocol says."""
         await self._link.subscribe(self._topics.blocks(ref.sha256))
-        await self.say("need", frame(Need(ref, "")))
+        await self.say("need", frame(Need(ref, ALL_BLOCKS)))
         assembly = Assembly(ref, block_bytes=self._block_bytes, max_bytes=1 << 26)
         blob = None
         index = 0

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from broker_server.acceptance import RefusedUpdateError, accept
 from tests.broker_server.scripted_device import update_of
+from wire_protocol.blobs import BlobRef
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
-from wire_protocol.messages import BlobRef, RoundOffer, TrainingPlan
+from wire_protocol.messages import RoundOffer, TrainingPlan
 
 SIZE = 50
 OFFER = RoundOffer(
@@ -27,6 +28,7 @@ OFFER = RoundOffer(
     codec="f32",
     cohort=("a", "b"),
     budget_s=60.0,
+    max_staleness=0,
 )
 GOOD = update_of(OFFER)
 DELTA = np.linspace(-1, 1, SIZE, dtype=np.float32)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from broker_server.distribution import BURST_BLOCKS, Distribution, Pace
+from wire_protocol.blobs import Need
 from wire_protocol.errors import DecodeError, Reason
-from wire_protocol.messages import Need
 from wire_protocol.topics import Topics
 from wire_protocol.transfer import Assembly, Block, blob_ref, expect
 
@@ -71,7 +71,7 @@ async def settled(wire: Wire, count: int) -> None:
 def test_one_block_serves_every_device_that_waits() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
         for _ in range(10):
-            distribution.ask(Need(REF, ""))
+            distribution.ask(Need(REF, "fff"))
         await settled(wire, 34)
 
     wire = rehearse(script)
@@ -137,7 +137,7 @@ def test_blobs_that_are_not_on_offer_are_refused() -> None:
 
 def test_a_blob_withdrawn_while_waited_for_is_not_sent() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
-        distribution.ask(Need(REF, ""))
+        distribution.ask(Need(REF, "fff"))
         distribution.offer({})
         await settled(wire, 0)
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from broker_server.global_model import advance, first_model, follow, listed_deltas
 from broker_server.server_optimizers import fedavg, fedavgm
 from tests.broker_server.small_server import LAYOUT
+from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import DecodeError, EncodeError
-from wire_protocol.messages import BlobRef, DeltaRef
+from wire_protocol.messages import DeltaRef
 from wire_protocol.params import Vector
 
 

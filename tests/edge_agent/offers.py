@@ -1,6 +1,7 @@
 """Offers for tests that need one and do not care what it says."""
 
-from wire_protocol.messages import BlobRef, DeltaRef, RoundOffer, TrainingPlan
+from wire_protocol.blobs import BlobRef
+from wire_protocol.messages import DeltaRef, RoundOffer, TrainingPlan
 
 PLAN = TrainingPlan(
     epochs=2, learning_rate=0.05, momentum=0.9, mu=0.0, evaluate=True, seed=7
@@ -23,4 +24,5 @@ def offer_of(
         codec="uq",
         cohort=("a", "b"),
         budget_s=60.0,
+        max_staleness=0,
     )

@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes import MemoryBroker
+from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Received
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import (
-    BlobRef,
-    Block,
     ClientUpdate,
     DeltaRef,
     ModelDelta,
-    Need,
     RoundOffer,
     ServerInfo,
     TrainingPlan,
@@ -78,7 +76,7 @@ class ScriptedServer:
 
     async def inform(self) -> None:
         """Publish ``server_info``."""
-        info = ServerInfo(BLOCK_BYTES, self.manifest.name, RESEND_S)
+        info = ServerInfo(BLOCK_BYTES, 8, self.manifest.name, RESEND_S)
         await self.say(TOPICS.server_info, frame(info), retain=True)
 
     def put(self, blob: bytes) -> BlobRef:
@@ -116,6 +114,7 @@ class ScriptedServer:
             codec="uq",
             cohort=devices,
             budget_s=60.0,
+            max_staleness=0,
         )
 
     async def open(self, offer: RoundOffer) -> None:
@@ -159,7 +158,7 @@ class ScriptedServer:
         if blob is None:
             return
         _, frames = cut(blob, block_bytes=BLOCK_BYTES)
-        for index in wanted_blocks(need.missing, count=len(frames)):
+        for index in wanted_blocks(need.wanted, count=len(frames)):
             await self.say(TOPICS.blocks(need.blob.sha256, index), frames[index])
 
     def _collect(self, device: str, transfer: str, block: Block, body: bytes) -> None:

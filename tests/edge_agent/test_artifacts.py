@@ -14,8 +14,8 @@ from edge_agent.artifacts import (
 )
 from edge_agent.state_files import write_state
 from model_zoo.zoo import artifact_folder
+from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import ConfigError, DecodeError
-from wire_protocol.messages import BlobRef
 from wire_protocol.transfer import blob_ref
 
 SOURCE = artifact_folder("digits-mlp")

@@ -13,10 +13,11 @@ from edge_agent.model import (
     with_delta,
 )
 from tests.edge_agent.offers import offer_of
+from wire_protocol.blobs import BlobRef
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import frame
-from wire_protocol.messages import Abandoned, BlobRef, DeltaRef, ModelDelta
+from wire_protocol.messages import Abandoned, DeltaRef, ModelDelta
 from wire_protocol.params import params_digest
 
 

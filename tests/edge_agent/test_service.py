@@ -18,10 +18,11 @@ from tests.edge_agent.scenes import (
     play,
 )
 from tests.edge_agent.scripted_server import RESEND_S, TOPICS, ScriptedServer
+from wire_protocol.blobs import Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect
-from wire_protocol.messages import CheckIn, Need
+from wire_protocol.messages import CheckIn
 
 
 def test_a_fresh_device_takes_part_from_check_in_to_telemetry(tmp_path: Path) -> None:
@@ -141,8 +142,8 @@ def test_lost_blocks_are_asked_for_again(tmp_path: Path) -> None:
             expect(Need, raw)[0]
             for raw in server.broker.sent(TOPICS.device("a", "need"))
         ]
-        asked = [need.missing for need in needs if need.blob == offer.keyframe]
-        assert asked == ["", "4"]  # all, then the third block
+        asked = [need.wanted for need in needs if need.blob == offer.keyframe]
+        assert asked == ["1fff", "4"]  # all, then the third block
 
     play(scenario, tmp_path)
 

@@ -19,9 +19,10 @@ from tests.edge_agent.scenes import (
 )
 from tests.edge_agent.scripted_server import TOPICS, ScriptedServer
 from tests.fakes import MemoryBroker
+from wire_protocol.blobs import Block
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
-from wire_protocol.messages import Abandoned, Block
+from wire_protocol.messages import Abandoned
 from wire_protocol.transfer import cut
 
 

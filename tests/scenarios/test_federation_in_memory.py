@@ -29,10 +29,11 @@ from model_zoo.data.federation import Federation, federate, write_shard
 from tests.edge_agent.agents import RunningAgent, running_agent
 from tests.edge_agent.scenes import prepare
 from tests.fakes import MemoryBroker
+from wire_protocol.blobs import Block
 from wire_protocol.codecs import codec_named
 from wire_protocol.framing import expect
 from wire_protocol.link import Will
-from wire_protocol.messages import Block, ClientUpdate
+from wire_protocol.messages import ClientUpdate
 from wire_protocol.params import Vector, params_digest
 from wire_protocol.topics import Topics
 from wire_protocol.transfer import Assembly

@@ -2,18 +2,16 @@
 
 from typing import Final
 
+from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.errors import Reason
 from wire_protocol.messages import (
     Abandoned,
-    BlobRef,
-    Block,
     CheckIn,
     ClientUpdate,
     DeltaRef,
     Evaluation,
     Message,
     ModelDelta,
-    Need,
     RoundOffer,
     ServerInfo,
     TrainingPlan,
@@ -37,13 +35,16 @@ UPDATE: Final = ClientUpdate(
     evaluation=Evaluation(examples=30, loss_sum=12.5, correct=26.0),
 )
 EXAMPLES: Final[dict[str, Message]] = {
-    "server info": ServerInfo(block_bytes=32768, model="har-cnn1d", resend_s=2.0),
+    "server info": ServerInfo(
+        block_bytes=32768, window=8, model="har-cnn1d", resend_s=2.0
+    ),
     "check-in": CheckIn(
         conn=1,
         runtime="litert 2.3.0",
         family="tflite",
         codecs=("f32", "uq"),
         num_examples=287,
+        busy=0,
     ),
     "round offer": RoundOffer(
         round=3,
@@ -57,10 +58,12 @@ EXAMPLES: Final[dict[str, Message]] = {
         codec="uq",
         cohort=("pi-attic", "pi-kitchen"),
         budget_s=600.0,
+        max_staleness=8,
     ),
-    "need, everything": Need(BLOB, ""),
     "need, two blocks": Need(BLOB, "5"),
+    "need, three blocks and the hashes": Need(BLOB, "7", hashes=True),
     "block": Block(BLOB, index=1, count=7),
+    "block list": BlockList(BLOB, block_bytes=1024, stride=1),
     "model delta": ModelDelta(version=2, codec="uq:1"),
     "client update": UPDATE,
     "client update, not evaluated": ClientUpdate(

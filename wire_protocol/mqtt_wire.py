@@ -1,0 +1,220 @@
+"""One connection to the broker, on aiomqtt and paho-mqtt: from CONNECT to its end."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from wire_protocol.errors import TransportError
+from wire_protocol.link import (
+    PACKET_OVERHEAD_BYTES,
+    LinkSettings,
+    MqttVersion,
+    Received,
+    Traffic,
+)
+from wire_protocol.traffic import socket_traffic
+
+FAREWELL_S: Final = 2.0
+_VERSIONS: Final[dict[MqttVersion, aiomqtt.ProtocolVersion]] = {
+    "5": aiomqtt.ProtocolVersion.V5,
+    "3.1.1": aiomqtt.ProtocolVersion.V311,
+}
+_UNSUPPORTED_VERSION: Final = 132  # MQTT 5, 3.2.2.2; paho maps 3.1.1's code 1 to it
+_FIRST_FAILURE_CODE: Final = 128
+_NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+_CONN: Final = "conn"
+"""The user property of a will that tells which connection ended."""
+
+T = TypeVar("T")
+
+
+class VersionRefusedError(TransportError):
+    """Somebody listens, but does not speak this version of MQTT."""
+
+
+class Wire(aiomqtt.Client):
+    """One connection, from CONNECT to the closing of its socket.
+
+    aiomqtt gives no access to the socket, so this overrides the two hooks in which
+    paho announces it: there its bytes are read off and its end is noticed.
+    """
+
+    def __init__(
+        self, settings: LinkSettings, version: MqttVersion, *, conn: int
+    ) -> None:
+        super().__init__(
+            settings.host,
+            settings.port,
+            identifier=settings.identity,
+            protocol=_VERSIONS[version],
+            will=_last_will(settings, version, conn),
+            # Never resume a session; each version has its own word for that.
+            clean_session=None if version == "5" else True,
+            clean_start=True if version == "5" else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            properties=_connect_properties(settings) if version == "5" else None,
+            keepalive=settings.keepalive_s,
+            timeout=settings.connack_timeout_s,
+            socket_options=_NO_DELAY,
+        )
+        self.version = version
+        self.conn = conn
+        self.max_packet_bytes: int | None = None
+        self._settings = settings
+        self.sock: socket.socket | None = None
+        self._reached = False
+        self._final = Traffic()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._client.connect_timeout = settings.connect_timeout_s
+        self.pending_calls_threshold = 1_000_000  # many at once are normal for us
+
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes of this connection so far."""
+        return self._final if self.sock is None else socket_traffic(self.sock)
+
+    async def open(self) -> None:
+        """Connect and wait for CONNACK, or raise and leave no socket behind."""
+        entering = asyncio.ensure_future(self.__aenter__())
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # paho connects in an executor thread, which cannot be cancelled.
+            await asyncio.wait({entering})
+            if not entering.cancelled():
+                entering.exception()
+            await self.close()
+            raise
+        except aiomqtt.MqttError as error:
+            await self.close()
+            raise self._explained(error) from None
+        self.timeout = self._settings.ack_timeout_s
+
+    async def close(self) -> None:
+        """Send DISCONNECT if that is still possible; leave no socket behind."""
+        if self.sock is not None:
+            self._client.disconnect()  # paho closes the socket once it is written
+            await asyncio.wait({self._closed}, timeout=FAREWELL_S)
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)  # wakes paho, which closes it
+            await asyncio.wait({self._closed}, timeout=FAREWELL_S)
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # has been seen; asyncio need not log it
+
+    async def subscribe_all(self, filters: dict[str, int]) -> None:
+        """Subscribe to every filter, with its quality of service, in one packet."""
+        granted = await self.unless_lost(
+            self.subscribe(
+                [(name, SubscribeOptions(qos=qos)) for name, qos in filters.items()]
+                if self.version == "5"
+                else list(filters.items())
+            )
+        )
+        reasons: list[int | ReasonCode] = list(granted)
+        for name, reason in zip(filters, reasons, strict=True):
+            code = reason if isinstance(reason, int) else reason.value
+            if code >= _FIRST_FAILURE_CODE:
+                raise TransportError(
+                    f"the broker refused the subscription to {name} (code {code})",
+                    remedy="check the broker's access rules for this device",
+                )
+
+    async def unless_lost(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await ``call``, but fail as soon as the connection ends."""
+        task: asyncio.Future[T] = asyncio.ensure_future(call)
+        try:
+            either: set[asyncio.Future[Any]] = {task, self._closed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        except aiomqtt.MqttError as error:
+            raise TransportError(f"the broker did not acknowledge: {error}") from None
+        finally:
+            task.cancel()
+        raise TransportError("the connection ended before the acknowledgement")
+
+    def _explained(self, error: aiomqtt.MqttError) -> TransportError:
+        where = f"{self._settings.host}:{self._settings.port}"
+        if not self._reached:
+            return TransportError(
+                f"no MQTT broker answers on {where} ({error})",
+                remedy="start one there, or correct [broker] host and port",
+            )
+        code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
+        if isinstance(code, ReasonCode) and code.value != _UNSUPPORTED_VERSION:
+            return TransportError(f"the broker on {where} refused us: {code}")
+        return VersionRefusedError(
+            f"{where} accepts connections but does not answer MQTT {self.version} "
+            f"within {self._settings.connack_timeout_s:g} s",
+            remedy="check that an MQTT broker, without TLS, listens there",
+        )
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: object,
+        flags: paho.ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        limit = getattr(properties, "MaximumPacketSize", None)
+        self.max_packet_bytes = limit if isinstance(limit, int) else None
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_socket_open(
+        self, client: paho.Client, userdata: object, sock: socket.socket
+    ) -> None:
+        self.sock = sock
+        self._reached = True
+        super()._on_socket_open(client, userdata, sock)
+
+    def _on_socket_close(
+        self, client: paho.Client, userdata: object, sock: socket.socket
+    ) -> None:
+        self._final = socket_traffic(sock)
+        self.sock = None
+        super()._on_socket_close(client, userdata, sock)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+def received(message: aiomqtt.Message) -> Received:
+    """Return ``message`` as the rest of the project sees it."""
+    payload = message.payload
+    assert isinstance(payload, bytes)
+    given = getattr(message.properties, "UserProperty", ())
+    conns = [value for key, value in given if key == _CONN and value.isdecimal()]
+    return Received(
+        message.topic.value,
+        payload,
+        retained=bool(message.retain),
+        conn=int(conns[0][:16]) if conns else None,
+    )
+
+
+def _last_will(
+    settings: LinkSettings, version: MqttVersion, conn: int
+) -> aiomqtt.Will | None:
+    will = settings.will
+    if will is None:
+        return None
+    properties = None
+    if version == "5":
+        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        properties.UserProperty = (_CONN, str(conn))
+    return aiomqtt.Will(will.topic, will.payload, 1, will.retain, properties)
+
+
+def _connect_properties(settings: LinkSettings) -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = settings.max_payload_bytes + PACKET_OVERHEAD_BYTES
+    return properties
