@@ -34,14 +34,29 @@ class MemoryBroker:
         """Whether a message on this topic is acknowledged and then lost."""
         self._changed = asyncio.Condition()
 
-    def link(self, *, will: Will | None = None) -> "MemoryLink":
+    def link(
+        self, *, will: Will | None = None, first_connection: int = 1
+    ) -> "MemoryLink":
         """Return a new, connected link."""
-        link = MemoryLink(self, will=will)
+        link = MemoryLink(self, will=will, first_connection=first_connection)
         self.links.append(link)
         link.restore()
         return link
 
-    def deliver(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    def forget(self) -> None:
+        """Lose everything that is kept and every connection, as after kill -9."""
+        self.retained.clear()
+        for link in list(self.links):
+            link.cut(will=False)
+
+    def deliver(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        conn: int | None = None,
+    ) -> None:
         """Publish ``payload`` to every link that subscribed."""
         self.published.append((topic, payload))
         if retain and payload:
@@ -51,7 +66,7 @@ class MemoryBroker:
         if self.loses(topic):
             return
         for link in self.links:
-            link.hear(topic, payload)
+            link.hear(topic, payload, conn=conn)
         self._notify = asyncio.ensure_future(self._tell())
 
     async def until(
@@ -77,11 +92,17 @@ class MemoryBroker:
 class MemoryLink:
     """A ``Link`` to a ``MemoryBroker``."""
 
-    def __init__(self, broker: MemoryBroker, *, will: Will | None = None) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        *,
+        will: Will | None = None,
+        first_connection: int = 1,
+    ) -> None:
         self._broker = broker
         self._will = will
         self._connected = False
-        self._connections = 0
+        self._connections = first_connection - 1
         self._sent = 0
         self._received = 0
         self.filters: set[str] = set()
@@ -99,14 +120,17 @@ class MemoryLink:
         self.cut()
         self._events.put_nowait(None)
 
-    def cut(self) -> None:
-        """Lose the connection: the broker publishes the will."""
+    def cut(self, *, will: bool = True) -> None:
+        """Lose the connection: the broker publishes the will, unless it is gone too."""
         if self._connected:
             self._connected = False
             self._events.put_nowait(Disconnected("cut by the test"))
-            if self._will is not None:
+            if self._will is not None and will:
                 self._broker.deliver(
-                    self._will.topic, self._will.payload, retain=self._will.retain
+                    self._will.topic,
+                    self._will.payload,
+                    retain=self._will.retain,
+                    conn=self._connections,
                 )
 
     def restore(self) -> None:
@@ -117,10 +141,10 @@ class MemoryLink:
         for topic_filter in self.filters:
             self._hear_retained(topic_filter)
 
-    def hear(self, topic: str, payload: bytes) -> None:
+    def hear(self, topic: str, payload: bytes, *, conn: int | None = None) -> None:
         """Take a message from the broker, if it is wanted here."""
         if self._connected and any(matches(name, topic) for name in self.filters):
-            self._receive(topic, payload, retained=False)
+            self._receive(topic, payload, retained=False, conn=conn)
 
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
@@ -158,9 +182,11 @@ class MemoryLink:
             if matches(topic_filter, topic):
                 self._receive(topic, payload, retained=True)
 
-    def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def _receive(
+        self, topic: str, payload: bytes, *, retained: bool, conn: int | None = None
+    ) -> None:
         self._received += len(topic) + len(payload) + PACKET_BYTES
-        self._events.put_nowait(Received(topic, payload, retained=retained))
+        self._events.put_nowait(Received(topic, payload, retained, conn))
 
 
 def matches(topic_filter: str, topic: str) -> bool:
