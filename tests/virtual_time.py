@@ -84,7 +84,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
-    async def shutdown_default_executor(self) -> None:  # type: ignore[override]
+    async def shutdown_default_executor(self) -> None:
         """Wait for its threads, in another thread, which takes no time either."""
         self._threads_busy += 1
         try:

@@ -297,10 +297,12 @@ class _BrokenLink(MemoryLink):
 class _BrokenBroker(MemoryBroker):
     """A broker whose first link loses its connection while it subscribes."""
 
-    def link(self, *, will: Will | None = None) -> MemoryLink:
+    def link(
+        self, *, will: Will | None = None, first_connection: int = 1
+    ) -> MemoryLink:
         """Return a link, the first one a broken one."""
         if self.links:
-            return super().link(will=will)
+            return super().link(will=will, first_connection=first_connection)
         link = _BrokenLink(self, will=will)
         self.links.append(link)
         link.restore()
