@@ -1,0 +1,78 @@
+"""Disturbances: what can go wrong at one point of a state machine's life.
+
+A disturbance waits for the n-th effect or event of a kind at one machine. Then it kills
+the machine before or after the effect, lets the effect fail, or has the event come
+twice or after its successor.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+Fault: TypeAlias = Literal["killed before", "killed after", "fails", "twice", "late"]
+Machine: TypeAlias = Literal["device", "server"]
+Thing = TypeVar("Thing")
+OVERDUE_S = 1.0
+"""A held event is delivered after this time if no other comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One point and one fault; ``nth`` counts from 1 over the machine's whole life."""
+
+    machine: Machine
+    kind: str
+    fault: Fault
+    nth: int
+
+    @property
+    def name(self) -> str:
+        """Say it in words."""
+        return f"{self.machine} {self.kind} {self.nth} {self.fault}"
+
+
+@dataclass
+class Disturbance(Generic[Thing]):
+    """Watches one machine, across its restarts, and strikes once."""
+
+    case: Case
+    kill: Callable[[], None]
+    fail: Callable[[Thing], None]
+    struck: bool = False
+    seen: int = 0
+    _held: list[Thing] = field(default_factory=list)
+
+    def on_event(self, event: Thing) -> list[Thing]:
+        """Return what the machine is told instead of ``event``."""
+        held, self._held = self._held, []
+        if self.case.fault in ("twice", "late") and self._meets(event):
+            if self.case.fault == "twice":
+                return [event, event]
+            self._held = [event]
+            return held
+        return [event, *held]
+
+    def overdue(self) -> list[Thing]:
+        """Return what is still held back, which then is no longer."""
+        held, self._held = self._held, []
+        return held
+
+    def around(self, effect: Thing, perform: Callable[[Thing], None]) -> None:
+        """Perform ``effect`` with what the case does to it."""
+        if self.case.fault in ("twice", "late") or not self._meets(effect):
+            perform(effect)
+        elif self.case.fault == "killed before":
+            self.kill()
+        elif self.case.fault == "killed after":
+            perform(effect)
+            self.kill()
+        else:
+            self.fail(effect)
+            perform(effect)
+
+    def _meets(self, thing: Thing) -> bool:
+        if self.struck or type(thing).__name__ != self.case.kind:
+            return False
+        self.seen += 1
+        self.struck = self.seen == self.case.nth
+        return self.struck
