@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from edge_agent.state_files import write_state
+from edge_agent.state_files import StateFiles
 from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.manifest import (
@@ -31,10 +31,11 @@ class Artifact:
 
 
 class ArtifactCache:
-    """Artifacts by the SHA-256 of their manifest, under one folder."""
+    """Artifacts by the SHA-256 of their manifest, under the state folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: StateFiles) -> None:
+        self._files = files
+        self._folder = files.folder / "artifacts"
 
     async def get(
         self, ref: BlobRef, *, family: str, fetch_blob: FetchBlob
@@ -44,7 +45,7 @@ class ArtifactCache:
         Raises:
             DecodeError: The manifest is none, too large, or has no files for
                 ``family``.
-            ConfigError: The folder cannot be written.
+            StorageError: The folder cannot be written.
         """
         folder = self._folder / ref.sha256
 
@@ -53,7 +54,7 @@ class ArtifactCache:
             content = _content(path, blob)
             if content is None:
                 content = await fetch_blob(blob, most)
-                write_state(path, content)
+                self._files.write(path, content)
             return content
 
         raw = await file("manifest.json", ref, MAX_MANIFEST_BYTES)
@@ -81,9 +82,13 @@ def has_passed(artifact: Artifact, runtime: str) -> bool:
     return isinstance(passed, list) and runtime in passed
 
 
-def remember_passed(artifact: Artifact, runtime: str) -> None:
-    """Remember that the self-test passed on ``runtime``."""
-    write_state(_memory(artifact), json.dumps([runtime]).encode())
+def remember_passed(artifact: Artifact, runtime: str, *, files: StateFiles) -> None:
+    """Remember that the self-test passed on ``runtime``.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    files.write(_memory(artifact), json.dumps([runtime]).encode())
 
 
 def _memory(artifact: Artifact) -> Path:

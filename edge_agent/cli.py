@@ -9,10 +9,12 @@ from pathlib import Path
 
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.examples import ExampleStore
+from edge_agent.memory import first_connection
+from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, candidates, probe, working_runtime
 from edge_agent.runtimes import RUNTIMES
-from edge_agent.service import Service, link_settings
-from edge_agent.state_files import held_alone
+from edge_agent.service import Service
+from edge_agent.state_files import StateFiles, held_alone
 from wire_protocol.errors import INTERRUPTED, TrainingError
 from wire_protocol.mqtt import MqttLink
 
@@ -47,10 +49,12 @@ def _run(args: argparse.Namespace) -> int:
         config.data.examples, holdout=config.data.holdout, seed=config.data.seed
     )
     with held_alone(config.agent.state_dir):
-        return asyncio.run(_serve(config, store))
+        return asyncio.run(
+            _serve(config, store, files=StateFiles(config.agent.state_dir))
+        )
 
 
-async def _serve(config: AgentConfig, store: ExampleStore) -> int:
+async def _serve(config: AgentConfig, store: ExampleStore, *, files: StateFiles) -> int:
     """Serve until a signal comes; return 0 after SIGTERM, 130 after SIGINT."""
     told: list[signal.Signals] = []
     ending = asyncio.Event()
@@ -62,15 +66,15 @@ async def _serve(config: AgentConfig, store: ExampleStore) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
     probing = asyncio.create_task(
-        working_runtime(
-            candidates(config.agent.runtime), state_dir=config.agent.state_dir
-        )
+        working_runtime(candidates(config.agent.runtime), files=files)
     )
     told_to_end = asyncio.create_task(ending.wait())
     await asyncio.wait({probing, told_to_end}, return_when=asyncio.FIRST_COMPLETED)
     told_to_end.cancel()
     if probing.done():
-        await _take_part(config, store, runtime=probing.result(), ending=ending)
+        await _take_part(
+            config, store, runtime=probing.result(), files=files, ending=ending
+        )
     else:
         probing.cancel()
         await asyncio.wait({probing})
@@ -78,7 +82,12 @@ async def _serve(config: AgentConfig, store: ExampleStore) -> int:
 
 
 async def _take_part(
-    config: AgentConfig, store: ExampleStore, *, runtime: Finding, ending: asyncio.Event
+    config: AgentConfig,
+    store: ExampleStore,
+    *,
+    runtime: Finding,
+    files: StateFiles,
+    ending: asyncio.Event,
 ) -> None:
     log.info(
         "%s trains with %s on %d examples, %d held out",
@@ -87,8 +96,12 @@ async def _take_part(
         store.training.count,
         store.holdout.count,
     )
-    async with MqttLink(link_settings(config)) as link:
-        await Service(link, config=config, store=store, runtime=runtime).run(ending)
+    settings = link_settings(config, first_connection=first_connection(files))
+    async with MqttLink(settings) as link:
+        service = Service(
+            link, config=config, store=store, runtime=runtime, files=files
+        )
+        await service.run(ending)
 
 
 def _probe(args: argparse.Namespace) -> int:

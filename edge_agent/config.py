@@ -9,6 +9,7 @@ from wire_protocol.settings import check_loopback, load_settings
 from wire_protocol.topics import check_name
 
 MAX_THREADS = 64
+_MOST = {"min_battery_percent": 100, "max_temperature_c": 150}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,31 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionSettings:
+    """Section ``[conditions]``: when to leave a round to others; 0 turns one off."""
+
+    min_free_memory_mib: int = 32
+    min_battery_percent: int = 20
+    min_free_disk_mib: int = 64
+    max_temperature_c: int = 80
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value, most = getattr(self, name), _MOST.get(name, 1 << 20)
+            if not 0 <= value <= most:
+                raise ConfigError(
+                    f"{name} is 0 to {most}, not {value}", remedy="0 turns it off"
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything the agent is told."""
 
     agent: DeviceSettings
     data: DataSettings
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    conditions: ConditionSettings = field(default_factory=ConditionSettings)
 
 
 def load_config(path: Path) -> AgentConfig:

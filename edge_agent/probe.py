@@ -19,7 +19,7 @@ import numpy as np
 
 import edge_agent
 from edge_agent.runtimes import RUNTIMES, Runtime
-from edge_agent.state_files import write_state
+from edge_agent.state_files import StateFiles
 from wire_protocol.errors import TrainingError
 
 TIMEOUT_S: Final = 120.0
@@ -102,13 +102,16 @@ async def probe(runtime: Runtime) -> Finding:
     return Finding(runtime, version, await problem_of(command))
 
 
-async def working_runtime(candidates: Sequence[Runtime], *, state_dir: Path) -> Finding:
+async def working_runtime(
+    candidates: Sequence[Runtime], *, files: StateFiles
+) -> Finding:
     """Return the first of ``candidates`` that works.
 
     Raises:
         TrainingError: None does; the problem of each is in the message.
+        StorageError: The state folder cannot be written.
     """
-    memory = state_dir / "probe.json"
+    memory = files.folder / "probe.json"
     known = _known(memory)
     findings = []
     for runtime in candidates:
@@ -118,7 +121,7 @@ async def working_runtime(candidates: Sequence[Runtime], *, state_dir: Path) -> 
         finding = await probe(runtime)
         if not finding.problem:
             known[runtime.name] = finding.version
-            write_state(memory, json.dumps(known).encode())
+            files.write(memory, json.dumps(known).encode())
             return finding
         findings.append(finding)
     remedy = f"pip install {candidates[0].distribution}"

@@ -53,12 +53,13 @@ def state_note(phase: str, *, round_id: int | None) -> bytes:
     return _json(note)
 
 
-def telemetry_note(link: Link, *, round_id: int | None) -> bytes:
-    """Return the payload of ``telemetry``: bytes on the socket so far, and memory."""
+def telemetry_note(link: Link, *, round_id: int | None, written_bytes: int) -> bytes:
+    """Return the payload of ``telemetry``: bytes so far, on socket and disk; memory."""
     traffic = link.traffic
     note: dict[str, object] = {
         "bytes_up": traffic.bytes_sent,
         "bytes_down": traffic.bytes_received,
+        "written_bytes": written_bytes,
         "rss_mib": rss_mib(),
     }
     if round_id is not None:

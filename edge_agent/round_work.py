@@ -1,16 +1,17 @@
 """The work of one round: fetch what the offer needs, train, and make the update.
 
-Training runs in one thread of its own, so that MQTT keep-alives go on; the runtime is
-imported there when the first round trains. Cancelling a call stops its work within one
-training step.
+Training, and the writing of what is large, run in one thread of its own, so that MQTT
+keep-alives go on; the runtime is imported there when the first round trains.
+Cancelling a call stops its work within one training step.
 """
 
 import asyncio
+import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_agent.artifacts import (
     Artifact,
@@ -19,9 +20,12 @@ from edge_agent.artifacts import (
     has_passed,
     remember_passed,
 )
+from edge_agent.checkpoints import Checkpoints
 from edge_agent.config import DeviceSettings
 from edge_agent.examples import ExampleStore
 from edge_agent.fetching import Fetcher
+from edge_agent.journal import KeptUpdate
+from edge_agent.memory import Memory
 from edge_agent.model import (
     HeldModel,
     checked,
@@ -30,14 +34,23 @@ from edge_agent.model import (
     with_delta,
 )
 from edge_agent.probe import Finding, self_test_problem
-from edge_agent.trainers.trainer import Trainer, open_trainer
-from edge_agent.training import LocalModel, evaluate, order_of_examples, train
+from edge_agent.session import Training
+from edge_agent.state_files import StateFiles
+from edge_agent.trainers.trainer import OpenTrainer, Trainer, open_trainer
+from edge_agent.training import (
+    CancelledTrainingError,
+    LocalModel,
+    evaluate,
+    order_of_examples,
+    train,
+)
 from wire_protocol.blobs import MAX_BLOB_BYTES, SHORT_DIGEST, BlobRef
 from wire_protocol.codecs import codec_named
-from wire_protocol.error_feedback import ErrorFeedback
+from wire_protocol.error_feedback import encode
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
+from wire_protocol.transfer import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +61,7 @@ class SelfTestError(TrainingError):
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What came out of the training thread."""
+    """What came out of training."""
 
     local: LocalModel
     evaluation: Evaluation | None
@@ -56,43 +69,67 @@ class _Result:
 
 
 class RoundWork:
-    """Everything a device keeps between rounds, and what it does in one."""
+    """What a device does in one round; what it keeps between two is in ``memory``."""
 
     def __init__(
         self,
         fetcher: Fetcher,
         *,
+        memory: Memory,
+        files: StateFiles,
         settings: DeviceSettings,
         store: ExampleStore,
         runtime: Finding,
         clock: Callable[[], float],
+        open_trainer: OpenTrainer = open_trainer,
     ) -> None:
         self._fetcher = fetcher
+        self._memory = memory
+        self._files = files
         self._settings = settings
         self._store = store
         self._runtime = runtime
         self._clock = clock
-        self._cache = ArtifactCache(settings.state_dir.absolute() / "artifacts")
+        self._open_trainer = open_trainer
+        self._cache = ArtifactCache(files)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="training")
         self._artifact: Artifact | None = None
         self._held: HeldModel | None = None
-        self._feedback: ErrorFeedback | None = None
         self._opened: tuple[str, Trainer] | None = None  # only for the thread
-        self._bytes_before = 0
 
-    async def fetch(self, offer: RoundOffer, *, info: ServerInfo) -> None:
+    def holds_model(self, offer: RoundOffer) -> bool:
+        """Tell whether the parameters of ``offer`` are here."""
+        if self._held is None:
+            self._held = self._memory.model(layout=offer.layout)
+        return self._held is not None and self._held.digest == offer.params
+
+    def is_ready(self, offer: RoundOffer) -> bool:
+        """Tell whether everything that ``train`` needs is at hand."""
+        artifact = self._artifact
+        return (
+            artifact is not None
+            and artifact.digest == offer.manifest.sha256
+            and self.holds_model(offer)
+        )
+
+    async def fetch(
+        self, offer: RoundOffer, *, info: Callable[[], Awaitable[ServerInfo]]
+    ) -> None:
         """Bring here what ``offer`` needs, checked and self-tested.
+
+        What is on disk needs no server; ``info`` is asked for when something does.
 
         Raises:
             DecodeError: What the server offers is not what it must be.
-            ConfigError: The model does not take the local examples.
+            MisfitError: The model does not take the local examples.
+            StorageError: The state folder cannot be written.
             SelfTestError: The runtime computes wrongly here.
         """
         codec_named(offer.codec)
-        self._bytes_before = self._fetcher.bytes_fetched
+        before = self._fetcher.bytes_fetched
 
         async def fetch_blob(ref: BlobRef, most: int) -> bytes:
-            return await self._fetcher.fetch(ref, info=info, max_bytes=most)
+            return await self._fetcher.fetch(ref, info=await info(), max_bytes=most)
 
         artifact = self._artifact
         if artifact is None or artifact.digest != offer.manifest.sha256:
@@ -104,71 +141,43 @@ class RoundWork:
             self._store.check_fit(artifact.manifest)
             await self._prove(artifact)
             self._artifact, self._held = artifact, None
-        if artifact.manifest.layout.digest != offer.layout:
+        layout = artifact.manifest.layout
+        if layout.digest != offer.layout:
             raise DecodeError(
-                f"the manifest's layout is {artifact.manifest.layout.digest}, "
-                f"the offer's {offer.layout}",
+                f"the manifest's layout is {layout.digest}, the offer's {offer.layout}",
                 reason=Reason.WRONG_SCHEMA,
             )
-        self._held = await self._model(offer, artifact, fetch_blob)
+        held = await self._model(offer, size=layout.size, fetch_blob=fetch_blob)
+        await self._keep(held, layout=layout.digest)
+        self._held = held
+        record = self._memory.record
+        # a round that goes on after a restart has fetched some before
+        earlier = record.bytes_down if isinstance(record.state, Training) else 0
+        fetched = earlier + self._fetcher.bytes_fetched - before
+        self._memory.record = replace(record, bytes_down=fetched)
 
-    async def train(self, offer: RoundOffer) -> bytes:
-        """Train what was fetched for ``offer``; return the update's frame.
+    async def train(self, offer: RoundOffer) -> str:
+        """Train what was fetched for ``offer``, and put the update into the outbox.
+
+        Returns:
+            The update's transfer. It is durable once the journal names it.
 
         Raises:
             TrainingError: Training diverged or the runtime failed.
             EncodeError: The delta has no representation.
+            StorageError: The update cannot be written.
         """
         artifact, held = self._artifact, self._held
         assert artifact is not None
         assert held is not None
         cancelled = threading.Event()
         try:
-            result = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._trained, offer, artifact, held, cancelled
+            made = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._made, offer, artifact, held, cancelled
             )
         finally:
             cancelled.set()
-        layout = artifact.manifest.layout
-        if self._feedback is None:
-            self._feedback = ErrorFeedback(layout)
-        self._feedback.follow(layout)
-        body = self._feedback.encode(
-            result.local.params - held.params,
-            round_id=offer.round,
-            codec=codec_named(offer.codec),
-        )
-        update = ClientUpdate(
-            round=offer.round,
-            base=held.digest[:SHORT_DIGEST],
-            layout=layout.digest,
-            codec=offer.codec,
-            num_examples=self._store.training.count,
-            steps=result.local.steps,
-            loss=float(f"{result.local.loss:.6g}"),
-            train_s=round(result.train_s, 3),
-            bytes_down=self._fetcher.bytes_fetched - self._bytes_before,
-            evaluation=result.evaluation,
-        )
-        log.info(
-            "round %d: trained %d steps in %.2f s, loss %.4f, %d bytes to send",
-            offer.round,
-            result.local.steps,
-            result.train_s,
-            result.local.loss,
-            len(body),
-        )
-        return frame(update, body)
-
-    def commit(self, round_id: int) -> None:
-        """The server counts the update of ``round_id``."""
-        if self._feedback is not None:
-            self._feedback.commit(round_id)
-
-    def fold_back(self, round_id: int) -> None:
-        """The update of ``round_id`` does not count."""
-        if self._feedback is not None:
-            self._feedback.fold_back(round_id)
+        return made.transfer
 
     def close(self) -> None:
         """Let the training thread end."""
@@ -184,17 +193,13 @@ class RoundWork:
                 f"{artifact.manifest.name}: {problem}",
                 remedy="choose another [agent] runtime",
             )
-        remember_passed(artifact, self._runtime.label)
+        remember_passed(artifact, self._runtime.label, files=self._files)
 
     async def _model(
-        self,
-        offer: RoundOffer,
-        artifact: Artifact,
-        fetch_blob: FetchBlob,
+        self, offer: RoundOffer, *, size: int, fetch_blob: FetchBlob
     ) -> HeldModel:
         """Return the offered model: by deltas where they suffice, else whole."""
-        size = artifact.manifest.layout.size
-        held = self._held
+        held = self._held or self._memory.model(layout=offer.layout)
         deltas = missing_deltas(held, offer)
         if held is not None and deltas is not None:
             try:
@@ -211,6 +216,59 @@ class RoundWork:
         keyframe = await fetch_blob(offer.keyframe, 4 * size)
         return checked(from_keyframe(keyframe, size=size), offer)
 
+    async def _keep(self, held: HeldModel, *, layout: str) -> None:
+        """Have ``held`` on disk; the journal names it with the next state."""
+        kept = self._memory.record.model
+        if kept is not None and (kept.params, kept.layout) == (held.digest, layout):
+            return
+        write = functools.partial(self._memory.write_model, held, layout=layout)
+        kept = await asyncio.get_running_loop().run_in_executor(self._thread, write)
+        self._memory.hold(kept)
+
+    # --- in the thread --------------------------------------------------------
+
+    def _made(
+        self,
+        offer: RoundOffer,
+        artifact: Artifact,
+        held: HeldModel,
+        cancelled: threading.Event,
+    ) -> KeptUpdate:
+        """Do the whole round's computing, and write its outcome."""
+        result = self._trained(offer, artifact, held, cancelled)
+        layout = artifact.manifest.layout
+        sent = encode(
+            result.local.params - held.params,
+            residual=self._memory.residual(layout=layout.digest, size=layout.size),
+            codec=codec_named(offer.codec),
+        )
+        head = ClientUpdate(
+            round=offer.round,
+            base=held.digest[:SHORT_DIGEST],
+            layout=layout.digest,
+            codec=offer.codec,
+            num_examples=self._store.training.count,
+            steps=result.local.steps,
+            loss=float(f"{result.local.loss:.6g}"),
+            train_s=round(result.train_s, 3),
+            bytes_down=self._memory.record.bytes_down,
+            evaluation=result.evaluation,
+        )
+        update = frame(head, sent.payload)
+        kept = KeptUpdate(offer.round, transfer_id(blob_ref(update)), layout.digest)
+        if cancelled.is_set():
+            raise CancelledTrainingError("training was cancelled")
+        self._memory.write_update(kept, frame=update, meant=sent.meant)
+        log.info(
+            "round %d: trained %d steps in %.2f s, loss %.4f, %d bytes to send",
+            offer.round,
+            head.steps,
+            result.train_s,
+            result.local.loss,
+            len(sent.payload),
+        )
+        return kept
+
     def _trained(
         self,
         offer: RoundOffer,
@@ -218,7 +276,6 @@ class RoundWork:
         held: HeldModel,
         cancelled: threading.Event,
     ) -> _Result:
-        """Do the whole round's computing; runs in the training thread."""
         manifest, plan = artifact.manifest, offer.plan
         trainer = self._trainer(artifact)
         began = self._clock()
@@ -227,6 +284,16 @@ class RoundWork:
             evaluation = evaluate(
                 trainer, self._store.holdout, params=held.params, batch=manifest.batch
             )
+        checkpoints = Checkpoints(
+            self._files,
+            self._memory.folder,
+            offer=offer,
+            device=self._settings.device,
+            num_examples=self._store.training.count,
+        )
+        found, earlier_s = checkpoints.load(size=held.params.size) or (None, 0.0)
+        if found is not None:
+            log.info("round %d: epoch %d was done before", offer.round, found.epoch)
         local = train(
             trainer,
             self._store.training,
@@ -237,8 +304,12 @@ class RoundWork:
                 plan, device=self._settings.device, round_id=offer.round
             ),
             cancelled=cancelled.is_set,
+            checkpoint=found,
+            save=lambda checkpoint: checkpoints.save(
+                checkpoint, seconds=earlier_s + self._clock() - began
+            ),
         )
-        return _Result(local, evaluation, self._clock() - began)
+        return _Result(local, evaluation, earlier_s + self._clock() - began)
 
     def _trainer(self, artifact: Artifact) -> Trainer:
         if self._opened is not None and self._opened[0] == artifact.digest:
@@ -246,7 +317,7 @@ class RoundWork:
         if self._opened is not None:
             self._opened[1].close()
             self._opened = None  # the next may not open
-        trainer = open_trainer(
+        trainer = self._open_trainer(
             self._runtime.runtime.name,
             artifact.folder,
             manifest=artifact.manifest,

@@ -1,25 +1,33 @@
 """The shell around ``session``: events in, effects out, nothing decided here.
 
-One task reads the link; work for the current round is one task that ``Stop`` cancels;
-everything else published is a chore nobody waits for. What the network sends and is
-not what it must be is dropped, counted by reason, and life goes on.
+A new state is in the journal before its effects run, so that a restart goes on where
+this process ends, however it ends. One task reads the link; work for the current round
+is one task that ``Stop`` cancels; everything else published is a chore nobody waits
+for. What the network sends and is not what it must be is dropped, counted by reason,
+and life goes on.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import astuple
 from random import SystemRandom
 from typing import Any, Final
 
+from edge_agent.conditions import Hindrance, hindrance, readings
 from edge_agent.config import AgentConfig
-from edge_agent.examples import ExampleStore, MisfitError
+from edge_agent.examples import ExampleStore
+from edge_agent.faults import is_fatal, reason_of
 from edge_agent.fetching import Fetcher
+from edge_agent.greeting import Greeting
+from edge_agent.inbox import receipt_event, round_event
+from edge_agent.memory import Memory
+from edge_agent.outbox import Outbox
+from edge_agent.presence import Presence
 from edge_agent.probe import Finding
-from edge_agent.reporting import send_until_cancelled, state_note, telemetry_note
-from edge_agent.round_work import RoundWork, SelfTestError
+from edge_agent.round_work import RoundWork
 from edge_agent.session import (
     Abandon,
     BudgetSpent,
@@ -29,69 +37,58 @@ from edge_agent.session import (
     Failed,
     Fetch,
     Fetched,
+    Fetching,
     FoldBack,
     Idle,
     Leaving,
-    Offered,
+    Nudge,
+    OutboxLost,
+    Outcome,
     Receipted,
     Report,
-    RoundClosed,
     State,
     Stop,
     Train,
     Trained,
+    Training,
+    resume,
     step,
+    unrecorded,
 )
-from wire_protocol.codecs import CODECS
+from edge_agent.state_files import StateFiles, StorageError
+from edge_agent.trainers.trainer import OpenTrainer, open_trainer
 from wire_protocol.errors import (
     DecodeError,
     EdgefedError,
     Reason,
     TransportError,
 )
-from wire_protocol.framing import expect, frame
+from wire_protocol.framing import frame
 from wire_protocol.link import (
     Connected,
     Disconnected,
     Link,
     LinkEvent,
-    LinkSettings,
     Received,
-    Will,
 )
-from wire_protocol.messages import (
-    Abandoned,
-    CheckIn,
-    RoundOffer,
-    ServerInfo,
-    UpdateReceipt,
-)
+from wire_protocol.messages import Abandoned, RoundOffer
 from wire_protocol.topics import Topics
-from wire_protocol.transfer import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
-ASK_AGAIN_S: Final = 1.0
 FAREWELL_S: Final = 2.0
 BRIEF_S: Final = 5.0
 """A connection that ends sooner was probably taken over by a device of our name."""
 _SYSTEM_JITTER: Final = SystemRandom().random
 
 
-def link_settings(config: AgentConfig) -> LinkSettings:
-    """Return how this agent connects, its last will included."""
-    fleet, device = config.agent.fleet, config.agent.device
-    return LinkSettings(
-        config.broker.host,
-        config.broker.port,
-        identity=f"edgefed-{fleet}-{device}",
-        protocol=config.broker.protocol,
-        will=Will(Topics(fleet).device(device, "availability"), b"offline"),
-    )
-
-
 class Service:
-    """One agent on one link."""
+    """One agent on one link.
+
+    Everything that happens goes through ``_happen``, everything that is done about it
+    through ``_perform``. Cancelling ``run`` is like pulling the plug: nothing is said
+    or written any more.
+    """
 
     def __init__(
         self,
@@ -100,29 +97,47 @@ class Service:
         config: AgentConfig,
         store: ExampleStore,
         runtime: Finding,
+        files: StateFiles | None = None,
         jitter: Callable[[], float] = _SYSTEM_JITTER,
         clock: Callable[[], float] = time.monotonic,
+        open_trainer: OpenTrainer = open_trainer,
+        look: Callable[[], Hindrance | None] | None = None,
     ) -> None:
         self._link = link
         self._device = config.agent.device
         self._topics = Topics(config.agent.fleet)
-        self._store = store
-        self._runtime = runtime
-        self._jitter = jitter
+        self._clock = clock
+        self._files = files or StateFiles(config.agent.state_dir)
+        self._memory = Memory(self._files)
         self._fetcher = Fetcher(link, topics=self._topics, device=self._device)
         self._work = RoundWork(
             self._fetcher,
+            memory=self._memory,
+            files=self._files,
             settings=config.agent,
             store=store,
             runtime=runtime,
             clock=clock,
+            open_trainer=open_trainer,
+        )
+        self._presence = Presence(
+            link,
+            topics=self._topics,
+            device=self._device,
+            runtime=runtime,
+            num_examples=store.training.count,
+        )
+        self._look = look or (
+            lambda: hindrance(readings(self._files.folder), config.conditions)
         )
         self._state: State = Idle()
-        self._info: ServerInfo | None = None
-        self._informed = asyncio.Event()
-        self._conn = 0
+        self._greeting = Greeting(link, topics=self._topics)
+        self._outbox = Outbox(
+            link, topics=self._topics, device=self._device, jitter=jitter
+        )
+        self._connections = 0
+        self._connected = False
         self._since = 0.0
-        self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._budget: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -139,14 +154,14 @@ class Service:
         """Take part in rounds until ``stop`` is set, by the caller or a fatal error.
 
         Raises:
-            ConfigError: The fleet's model does not take the local examples, or the
-                state folder cannot be written.
+            ConfigError: The fleet's model does not take the local examples.
         """
         self._stop = stop
         for topic_filter in (
             self._topics.server_info,
             self._topics.round("+"),
             self._topics.device(self._device, "cmd", "receipt"),
+            self._topics.device(self._device, "availability"),
         ):
             try:
                 await self._link.subscribe(topic_filter)
@@ -156,18 +171,39 @@ class Service:
         reader.add_done_callback(self._ended)
         reader.add_done_callback(lambda _: self._stop.set())
         try:
+            self._resume()
             await self._stop.wait()
-        finally:
             reader.cancel()
-            self._happen(Leaving())
-            self._note(telemetry_note(self._link, round_id=None), "telemetry")
-            if self._chores:
-                await asyncio.wait(self._chores, timeout=FAREWELL_S)
-            for chore in self._chores:
-                chore.cancel()
+            await self._say_farewell()
+        finally:
+            if self._budget is not None:
+                self._budget.cancel()
+            tasks = {reader, *self._chores}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             self._work.close()
         if self._fatal is not None:
             raise self._fatal
+
+    async def _say_farewell(self) -> None:
+        self._happen(Leaving())
+        self._tell_telemetry()
+        if self._chores:
+            await asyncio.wait(self._chores, timeout=FAREWELL_S)
+        sent, received = astuple(self._link.traffic)
+        written = self._files.written_bytes
+        log.info("bytes: %d sent, %d received, %d written", sent, received, written)
+
+    def _resume(self) -> None:
+        """Go on where the journal says that a former process was."""
+        state = self._memory.record.state
+        if isinstance(state, Training) and not self._work.holds_model(state.offer):
+            state = Fetching(state.offer)
+        self._state = state
+        for effect in resume(state):
+            log.info("going on: %s", type(state).__name__.lower())
+            self._perform(effect)
 
     # --- events ---------------------------------------------------------------
 
@@ -179,10 +215,15 @@ class Service:
         match event:
             case Connected(conn, protocol):
                 log.info("connected to the broker (MQTT %s)", protocol)
-                self._conn = conn
+                self._presence.conn = conn
+                self._connections += 1
+                self._connected = True
                 self._since = self._clock()
-                self._begin(self._check_in(online=True))
+                self._begin(self._greet(online=True))
+                if not isinstance(self._state, Idle):
+                    self._begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
+                self._connected = False
                 log.warning("no broker: %s%s", reason, self._rival())
             case Received(topic, payload, retained):
                 try:
@@ -193,7 +234,7 @@ class Service:
 
     def _rival(self) -> str:
         """Hint at the likeliest cause when connections end as soon as they begin."""
-        if self._conn < 2 or self._clock() - self._since > BRIEF_S:
+        if self._connections < 2 or self._clock() - self._since > BRIEF_S:
             return ""
         return f" (is another agent running as {self._device!r}?)"
 
@@ -202,159 +243,146 @@ class Service:
             case ("blob", _, "b", _):
                 self._fetcher.receive(payload)
             case ("round", number):
-                self._round(number, payload)
+                self._happen(round_event(number, payload, device=self._device))
             case ("d", self._device, "cmd", "receipt"):
-                receipt, _ = expect(UpdateReceipt, payload)
+                receipt = receipt_event(payload)
                 if receipt.reason is not Reason.ACCEPTED:
                     log.warning(
                         "round %d: the server says %s", receipt.round, receipt.reason
                     )
-                self._happen(Receipted(receipt.round, receipt.transfer, receipt.reason))
+                self._happen(receipt)
+            case ("d", self._device, "availability"):
+                # the will of an earlier connection came after we were back
+                if payload == b"offline" and not retained and self._connected:
+                    self._begin(self._presence.say_online())
             case ("server", "info"):
-                self._info, _ = expect(ServerInfo, payload)
-                self._informed.set()
-                # a server that greets may have taken us for offline
-                self._begin(self._check_in(online=not retained))
+                self._greeting.receive(payload)
+                # a server that greets may have forgotten us, or taken us for offline
+                self._begin(self._greet(online=not retained))
             case _:
                 raise DecodeError("nothing is expected on this topic")
 
-    def _round(self, number: str, payload: bytes) -> None:
-        if not (number.isascii() and number.isdecimal() and len(number) <= 10):
-            raise DecodeError(f"{number!r:.20} is no round")
-        if not payload:
-            self._happen(RoundClosed(int(number)))
-            return
-        offer, _ = expect(RoundOffer, payload)
-        if offer.round != int(number):
-            raise DecodeError(
-                f"round {offer.round} offered on the topic of round {number}",
-                reason=Reason.WRONG_ROUND,
-            )
-        self._happen(Offered(offer, invited=self._device in offer.cohort))
+    async def _greet(self, *, online: bool) -> None:
+        """Check in; to who is new here say all that may have been forgotten."""
+        beginnings = self._outbox.beginnings
+        if online:
+            await self._presence.say_online()
+        await self._presence.check_in(self._state)
+        if online and beginnings == self._outbox.beginnings:
+            self._outbox.nudge()
 
     def _happen(self, event: Event) -> None:
         before = self._state
-        self._state, effects = step(before, event)
+        outcome = step(before, event)
+        if outcome != (before, ()):
+            outcome = self._recorded(before, outcome)
+        self._state, effects = outcome
         for effect in effects:
             self._perform(effect)
         if type(self._state) is not type(before):
             self._announce()
+        # by a receipt, or by our giving up, the server knows that we are free again
+        told = isinstance(event, Receipted) or any(
+            isinstance(effect, Abandon) for effect in effects
+        )
+        if self._presence.is_busy_no_more(self._state) and not told:
+            self._begin(self._presence.check_in(self._state))
+
+    def _recorded(self, before: State, outcome: Outcome) -> Outcome:
+        """Write the new state down; return what can be done if that fails."""
+        try:
+            self._memory.save(*outcome)
+        except StorageError as error:
+            log.error("%s", error)  # noqa: TRY400 - expected
+            outcome = unrecorded(before, outcome)
+            self._memory.remember(outcome[0])
+        return outcome
 
     # --- effects --------------------------------------------------------------
 
-    def _perform(self, effect: Effect) -> None:
+    def _perform(self, effect: Effect) -> None:  # noqa: C901 - a case for each
         """Start ``effect``; its outcome is a later event."""
         match effect:
             case Fetch(offer):
-                self._budget = asyncio.get_running_loop().call_later(
-                    offer.budget_s, self._happen, BudgetSpent(offer.round)
-                )
-                self._task = self._begin(self._fetch(offer))
+                self._count(offer)
+                self._task = self._begin(self._try(offer, self._fetch(offer)))
             case Train(offer):
-                self._task = self._begin(self._train(offer))
-            case Report(_, update):
-                self._task = self._begin(self._report(update))
+                self._count(offer)
+                self._task = self._begin(self._try(offer, self._train(offer)))
+            case Report(number, transfer):
+                self._task = self._begin(self._report(number, transfer))
+            case Nudge():
+                self._outbox.nudge()
             case Stop():
                 if self._task is not None:
                     self._task.cancel()
                 if self._budget is not None:
                     self._budget.cancel()
-            case Commit(round_id):
-                self._work.commit(round_id)
-            case FoldBack(round_id):
-                self._work.fold_back(round_id)
-            case Abandon(round_id, reason):
-                self._begin(self._abandon(round_id, reason))
+                    self._budget = None
+            case Commit(number):
+                log.info("round %d: the update counts", number)
+            case FoldBack(number):
+                log.info("round %d: the update goes into the next", number)
+            case Abandon(number, reason):
+                self._begin(self._abandon(number, reason))
 
-    async def _fetch(self, offer: RoundOffer) -> None:
+    def _count(self, offer: RoundOffer) -> None:
+        """Count the round's budget, from the first effect that needs it."""
+        if self._budget is None:
+            self._budget = asyncio.get_running_loop().call_later(
+                offer.budget_s, self._happen, BudgetSpent(offer.round)
+            )
+
+    async def _try(self, offer: RoundOffer, work: Awaitable[Event]) -> None:
+        """Do a part of the round's work; what it ends with happens."""
         try:
-            await self._work.fetch(offer, info=await self._server_info())
+            event = await work
+        except EdgefedError as error:
+            log.error("round %d: %s", offer.round, error)  # noqa: TRY400 - expected
+            event = Failed(offer.round, reason_of(error))
+            if is_fatal(error):
+                self._fatal = error
+                self._stop.set()
+        self._happen(event)
+
+    async def _fetch(self, offer: RoundOffer) -> Event:
+        found = self._look()
+        if found is not None:
+            log.warning("round %d: left to others: %s", offer.round, found.text)
+            return Failed(offer.round, found.reason)
+        await self._work.fetch(offer, info=self._greeting.info)
+        return Fetched(offer.round)
+
+    async def _train(self, offer: RoundOffer) -> Event:
+        if not self._work.is_ready(offer):  # after a restart
+            await self._work.fetch(offer, info=self._greeting.info)
+        return Trained(offer.round, await self._work.train(offer))
+
+    async def _report(self, round_id: int, transfer: str) -> None:
+        try:
+            update = self._memory.update(transfer)
         except DecodeError as error:
-            fault = error.reason
-            if fault is Reason.MALFORMED:
-                fault = Reason.FETCH_FAILED
-            self._fail(offer, fault, error)
-        except SelfTestError as error:
-            self._fail(offer, Reason.SELF_TEST_FAILED, error)
-        except MisfitError as error:
-            self._fatal = error
-            self._fail(offer, Reason.WRONG_SCHEMA, error)
-        except EdgefedError as error:
-            self._fatal = error
-            self._fail(offer, Reason.FETCH_FAILED, error)
-        else:
-            self._happen(Fetched(offer.round))
-
-    async def _server_info(self) -> ServerInfo:
-        """Wait for ``server_info``; asking for it anew, since brokers lose messages."""
-        while self._info is None:
-            try:
-                async with asyncio.timeout(ASK_AGAIN_S):
-                    await self._informed.wait()
-            except TimeoutError:
-                with contextlib.suppress(TransportError):
-                    await self._link.subscribe(self._topics.server_info)  # retained
-        return self._info
-
-    async def _train(self, offer: RoundOffer) -> None:
-        try:
-            update = await self._work.train(offer)
-        except EdgefedError as error:
-            self._fail(offer, Reason.TRAINING_FAILED, error)
-        else:
-            transfer = transfer_id(blob_ref(update))
-            self._happen(Trained(offer.round, transfer, update))
-
-    async def _report(self, update: bytes) -> None:
-        await send_until_cancelled(
-            self._link,
-            update,
-            topics=self._topics,
-            device=self._device,
-            info=await self._server_info(),
-            jitter=self._jitter,
-        )
+            log.error("round %d: %s", round_id, error)  # noqa: TRY400 - expected
+            self._memory.forget_update()
+            self._happen(OutboxLost(round_id, transfer))
+            return
+        await self._outbox.send(update, info=await self._greeting.info())
 
     async def _abandon(self, round_id: int, reason: Reason) -> None:
         topic = self._topics.device(self._device, "evt")
         await self._link.publish(topic, frame(Abandoned(round_id, reason)))
 
-    async def _check_in(self, *, online: bool) -> None:
-        me = CheckIn(
-            conn=self._conn,
-            runtime=self._runtime.label[:64],
-            family=self._runtime.runtime.family,
-            codecs=tuple(CODECS),
-            num_examples=self._store.training.count,
-        )
-        if online:
-            topic = self._topics.device(self._device, "availability")
-            await self._link.publish(topic, b"online", retain=True)
-        topic = self._topics.device(self._device, "info")
-        await self._link.publish(topic, frame(me), retain=True)
-
     # --- the rest -------------------------------------------------------------
-
-    def _fail(self, offer: RoundOffer, reason: Reason, error: EdgefedError) -> None:
-        log.error("round %d: %s", offer.round, error)
-        self._happen(Failed(offer.round, reason))
-        if self._fatal is not None:
-            self._stop.set()
 
     def _announce(self) -> None:
         """Tell people the new phase, and after a round what it cost."""
-        state = self._state
-        phase = type(state).__name__.lower()
-        if isinstance(state, Idle):
-            round_id = state.done.round if state.done else None
-            self._note(telemetry_note(self._link, round_id=round_id), "telemetry")
-        else:
-            round_id = state.offer.round
-        self._note(state_note(phase, round_id=round_id), "state", retain=True)
+        if isinstance(self._state, Idle):
+            self._tell_telemetry()
+        self._begin(self._presence.tell_state(self._state))
 
-    def _note(self, payload: bytes, kind: str, *, retain: bool = False) -> None:
-        topic = self._topics.device(self._device, kind)
-        self._begin(self._link.publish(topic, payload, qos=0, retain=retain))
+    def _tell_telemetry(self) -> None:
+        written = self._files.written_bytes
+        self._begin(self._presence.tell_telemetry(self._state, written_bytes=written))
 
     def _begin(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(call)

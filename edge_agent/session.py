@@ -1,17 +1,16 @@
 """One device's part in one round: a state machine without I/O.
 
 ``step`` takes what happened and returns what must now be done; the shell in
-``service.py`` does it and feeds the outcome back. MQTT repeats, reorders and loses, so
-an event of another round is an echo, a pair without a row changes nothing, and every
-effect may happen twice. This module is pure.
+``service.py`` writes the new state down, does it, and feeds the outcome back. MQTT
+repeats, reorders and loses, so an event of another round is an echo, a pair without a
+row changes nothing, and every effect may happen twice: after a restart ``resume`` gives
+those of the state that was written down. This module is pure.
 
     Idle -> Fetching -> Training -> Reporting -> Idle
 
-A round ends for the device when the *server's receipt* comes, not at PUBACK. A receipt
-may also come late: ``round_failed`` takes back an earlier ``accepted``, and an
-``accepted`` may arrive after the next offer. Those two hold in every state. An update
-whose fate was never told is folded back by ``wire_protocol.error_feedback`` when the
-next one is encoded.
+A round ends for the device when the *server's receipt* comes, not at PUBACK: until then
+it is Reporting, whatever else is closed or offered. Where the offer allows late updates
+training goes on too when its round is over.
 """
 
 from dataclasses import dataclass, replace
@@ -52,10 +51,11 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """Sending an update until the server's receipt comes."""
+    """Sending an update until the server's receipt comes; ``next`` waits for that."""
 
     offer: RoundOffer
     transfer: str
+    next: RoundOffer | None = None
 
 
 Busy: TypeAlias = Fetching | Training | Reporting
@@ -81,11 +81,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Local training ended with this update, ready to be sent."""
+    """Local training ended; the update is in the outbox, under this transfer."""
 
     round: int
     transfer: str
-    update: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxLost:
+    """The update that is to be sent can no longer be read."""
+
+    round: int
+    transfer: str
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetSpent:
     """The time the server gave for this round is over."""
 
@@ -121,7 +128,7 @@ class RoundClosed:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The agent is told to stop."""
+    """The agent is told to stop; its state stays, for the next start."""
 
 
 Event: TypeAlias = (
@@ -130,6 +137,7 @@ Event: TypeAlias = (
     | Trained
     | Receipted
     | Failed
+    | OutboxLost
     | BudgetSpent
     | RoundClosed
     | Leaving
@@ -147,17 +155,24 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Train as the offer's plan says."""
+    """Train as the offer's plan says, from the last checkpoint if there is one."""
 
     offer: RoundOffer
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Send the update, again and again."""
+    """Send the update in the outbox, again and again."""
 
     round: int
-    update: bytes
+    transfer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Send it again now: the server may have forgotten it."""
+
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +187,7 @@ class Commit:
     """The update counts: its quantization error is what remains to be sent."""
 
     round: int
+    transfer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +195,7 @@ class FoldBack:
     """The update does not count: all of it remains to be sent."""
 
     round: int
+    transfer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,43 +206,85 @@ class Abandon:
     reason: Reason
 
 
-Effect: TypeAlias = Fetch | Train | Report | Stop | Commit | FoldBack | Abandon
+Effect: TypeAlias = Fetch | Train | Report | Nudge | Stop | Commit | FoldBack | Abandon
 Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
-def step(state: State, event: Event) -> Outcome:  # noqa: C901 - a row for each pair
+def step(state: State, event: Event) -> Outcome:  # noqa: C901, PLR0912 - a row a pair
     """Return the next state and what the shell must now do."""
     match event:
         case Offered(offer, invited):
-            return _offered(state, offer, invited=invited)
+            # The cohort grows while a buffered round is open; the offer is the same.
+            return _offered(state, replace(offer, cohort=()), invited=invited)
         case Receipted():
             return _receipted(state, event)
     if isinstance(state, Idle):
         return _idle(state, event), ()
-    if not isinstance(event, Leaving) and event.round != state.offer.round:
-        return state, ()
+    if isinstance(event, Leaving):
+        return _left(state)
     offer = state.offer
     match state, event:
+        case Reporting(next=RoundOffer(number)), RoundClosed(closed) if (
+            closed == number
+        ):
+            return replace(state, next=None), ()
+        case _ if event.round != offer.round:
+            return state, ()
         case Fetching(), Fetched():
             return Training(offer), (Train(offer),)
-        case Training(), Trained(number, transfer, update):
-            return Reporting(offer, transfer), (Report(number, update),)
+        case Training(), Trained(number, transfer):
+            return Reporting(offer, transfer), (Report(number, transfer),)
         case Fetching() | Training(), Failed(number, reason):
             return Idle(offer, reason), (Stop(number), Abandon(number, reason))
-        case Fetching() | Training(), BudgetSpent(number):
+        case Reporting(transfer=sent), OutboxLost(number, transfer) if sent == transfer:
+            reason = Reason.TRAINING_FAILED
+            return Idle(offer, reason), (Stop(number), Abandon(number, reason))
+        case Reporting(), _:
+            return state, ()
+        case Training(
+            RoundOffer(max_staleness=late)
+        ), BudgetSpent() | RoundClosed() if late > 0:
+            return state, ()
+        case _, BudgetSpent(number):
             reason = Reason.BUDGET_SPENT
             return Idle(offer, reason), (Stop(number), Abandon(number, reason))
-        case Reporting(), BudgetSpent(number):
-            return Idle(offer), (Stop(number),)
         case _, RoundClosed(number):
             return Idle(offer, closed=True), (Stop(number),)
-        case _, Leaving():
-            return Idle(offer), (
-                Stop(offer.round),
-                Abandon(offer.round, Reason.LEAVING),
-            )
         case _:
             return state, ()
+
+
+def resume(state: State) -> tuple[Effect, ...]:
+    """Return the effects of a state that a former process wrote down."""
+    match state:
+        case Fetching(offer):
+            return (Fetch(offer),)
+        case Training(offer):
+            return (Train(offer),)
+        case Reporting(offer, transfer):
+            return (Report(offer.round, transfer),)
+        case _:
+            return ()
+
+
+def unrecorded(before: State, outcome: Outcome) -> Outcome:
+    """Return what to do instead of ``outcome``, whose state could not be written down.
+
+    What has no durable record is not begun. What ends may end: a restart finds the
+    record of its beginning, does it again, and learns of its end again.
+    """
+    after, effects = outcome
+    if isinstance(after, Idle) or _same_work(before, after):
+        return outcome
+    offer, reason = after.offer, Reason.LOW_DISK
+    kept = tuple(e for e in effects if not isinstance(e, Fetch | Train | Report))
+    if not isinstance(before, Idle) and Stop(before.offer.round) not in kept:
+        kept = (Stop(before.offer.round), *kept)
+    return Idle(offer, reason), (*kept, Abandon(offer.round, reason))
+
+
+def _same_work(before: State, after: Busy) -> bool:
+    return type(before) is type(after) and before.offer == after.offer
 
 
 def _idle(state: Idle, event: Event) -> Idle:
@@ -234,6 +293,14 @@ def _idle(state: Idle, event: Event) -> Idle:
             return replace(state, closed=True)
         case _:
             return state
+
+
+def _left(state: Busy) -> Outcome:
+    """End the work but keep the state; an update in the outbox will come later."""
+    number = state.offer.round
+    if isinstance(state, Reporting):
+        return state, (Stop(number),)
+    return state, (Stop(number), Abandon(number, Reason.LEAVING))
 
 
 def _offered(state: State, offer: RoundOffer, *, invited: bool) -> Outcome:
@@ -246,28 +313,51 @@ def _offered(state: State, offer: RoundOffer, *, invited: bool) -> Outcome:
     # A later round means that this one is over. The same number with other content
     # comes from a server that began anew.
     current = state.offer
-    if offer.round < current.round or offer == current:
+    if offer.round < current.round:
         return state, ()
+    if isinstance(state, Reporting):
+        return _offered_meanwhile(state, offer, invited=invited)
+    if offer == current:
+        return state, ()
+    if (
+        isinstance(state, Training)
+        and offer.round > current.round
+        and offer.version - current.version <= current.max_staleness > 0
+    ):
+        return state, (Abandon(offer.round, Reason.BUSY),) if invited else ()
     if invited:
         return Fetching(offer), (Stop(current.round), Fetch(offer))
     return Idle(current), (Stop(current.round),)
 
 
+def _offered_meanwhile(
+    state: Reporting, offer: RoundOffer, *, invited: bool
+) -> Outcome:
+    """Remember an offer that comes before the receipt, and ask for that receipt."""
+    if not invited:
+        over = state.next is not None and offer.round > state.next.round
+        return replace(state, next=None) if over else state, ()
+    if offer != state.offer and (state.next is None or offer.round >= state.next.round):
+        state = replace(state, next=offer)
+    return state, (Nudge(state.offer.round),)
+
+
 def _receipted(state: State, receipt: Receipted) -> Outcome:
+    number, transfer = receipt.round, receipt.transfer
     match state:
-        case Reporting(offer, transfer) if (receipt.round, receipt.transfer) == (
+        case Reporting(offer, sent, following) if (number, transfer) == (
             offer.round,
-            transfer,
+            sent,
         ):
-            # Duplicate: the round counts what this device sent before it restarted,
-            # which was trained from the same; folded back, it would count twice.
+            # Duplicate: the round counts another update of this device, which was
+            # trained from the same base; folded back, it would count twice.
             counts = receipt.reason in (Reason.ACCEPTED, Reason.DUPLICATE)
-            verdict = Commit(offer.round) if counts else FoldBack(offer.round)
-            return Idle(offer), (Stop(offer.round), verdict)
-    match receipt.reason:
-        case Reason.ACCEPTED:
-            return state, (Commit(receipt.round),)
-        case Reason.ROUND_FAILED:
-            return state, (FoldBack(receipt.round),)
+            verdict = (Commit if counts else FoldBack)(number, transfer)
+            if following is not None:
+                return Fetching(following), (Stop(number), verdict, Fetch(following))
+            return Idle(offer), (Stop(number), verdict)
+        case _ if receipt.reason is Reason.ROUND_FAILED:
+            # it was accepted, and then its merge was not finite
+            return state, (FoldBack(number, transfer),)
         case _:
             return state, ()

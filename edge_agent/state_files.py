@@ -1,14 +1,19 @@
-"""What the agent keeps in its state folder: written whole, or refused with a remedy."""
+"""What the agent writes to its state folder: whole files, and how many bytes."""
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError, RefusedError
 
 _REMEDY = "give [agent] state_dir a writable folder with space"
+
+
+class StorageError(ConfigError):
+    """The state folder cannot be written; a later attempt may succeed."""
 
 
 @contextlib.contextmanager
@@ -37,17 +42,46 @@ def held_alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_state(path: Path, content: bytes) -> None:
-    """Write ``path`` atomically, in a folder made if need be.
+class StateFiles:
+    """The one place that writes to the state folder, and counts what it writes.
 
-    Raises:
-        ConfigError: The folder cannot be made or written to.
+    SD cards wear out by being written to: an idle agent writes next to nothing, and
+    ``written_bytes`` shows it. ``write`` may be called by any thread.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}",
-            remedy=_REMEDY,
-        ) from error
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replace_file: Callable[..., None] = write_atomically,
+    ) -> None:
+        self.folder = folder.absolute()
+        self._replace_file = replace_file
+        self._counting = threading.Lock()
+        self.written_bytes = 0
+        """Since this process began."""
+
+    def write(self, path: Path, *parts: bytes | memoryview) -> None:
+        """Write ``path`` atomically, in a folder made if need be.
+
+        Raises:
+            StorageError: The folder cannot be made or written to.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace_file(path, *parts)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror}", remedy=_REMEDY
+            ) from error
+        self.wrote(sum(len(part) for part in parts))
+
+    def wrote(self, count: int) -> None:
+        """Count bytes that were written to the folder by other means."""
+        with self._counting:
+            self.written_bytes += count
+
+    def remove(self, path: Path) -> None:
+        """Remove ``path`` if it is there and can be removed."""
+        with contextlib.suppress(OSError):
+            path.unlink()

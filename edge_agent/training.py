@@ -37,6 +37,25 @@ class LocalModel:
     steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Training after some whole epochs: all that the next one depends on.
+
+    Attributes:
+        epoch: Epochs that are done.
+        steps: Taken in them.
+        loss: Mean over the last of them.
+        params: Shape ``[size]``.
+        velocity: Of the local SGD, shape ``[size]``.
+    """
+
+    epoch: int
+    steps: int
+    loss: float
+    params: Vector
+    velocity: Vector
+
+
 def order_of_examples(plan: TrainingPlan, *, device: str, round_id: int) -> int:
     """Return the seed of the order in which ``device`` visits its examples."""
     text = f"{plan.seed}/{device}/{round_id}"
@@ -52,8 +71,12 @@ def train(
     batch: int,
     seed: int,
     cancelled: Callable[[], bool] = lambda: False,
+    checkpoint: Checkpoint | None = None,
+    save: Callable[[Checkpoint], None] = lambda _: None,
 ) -> LocalModel:
     """Train from ``base`` for the plan's epochs.
+
+    Going on from a checkpoint gives the same bits as if nothing had happened.
 
     Args:
         trainer: Runs the steps; its state is replaced.
@@ -63,6 +86,8 @@ def train(
         batch: Fixed batch size of the artifact.
         seed: Of the order of examples, a fresh one in every epoch.
         cancelled: Asked before every step.
+        checkpoint: Where an earlier call with the same arguments was ended.
+        save: Takes a checkpoint after every epoch but the last.
 
     Raises:
         TrainingError: A loss or a parameter is not finite, or the runtime failed.
@@ -70,10 +95,15 @@ def train(
     """
     rng = random.Random(seed)  # noqa: S311 - an order, no secret
     trainer.begin(base)
-    loss, steps = math.nan, 0
+    loss, steps, done = math.nan, 0, 0
+    if checkpoint is not None:
+        trainer.go_on(checkpoint.params, checkpoint.velocity)
+        loss, steps, done = checkpoint.loss, checkpoint.steps, checkpoint.epoch
     for epoch in range(plan.epochs):
-        loss = 0.0
         order = shuffled(examples.count, rng)
+        if epoch < done:
+            continue  # only the order of later epochs depends on it
+        loss = 0.0
         for part in _batches(examples, order, size=batch):
             if cancelled():
                 raise CancelledTrainingError("training was cancelled")
@@ -86,6 +116,10 @@ def train(
             loss += step_loss * float(part.w.sum())
             steps += 1
         loss = _finite(loss / examples.count, what=f"the loss of epoch {epoch + 1}")
+        if epoch + 1 < plan.epochs:
+            save(
+                Checkpoint(epoch + 1, steps, loss, trainer.params(), trainer.velocity())
+            )
     params = trainer.params()
     if not np.isfinite(params).all():
         raise _diverged("a trained parameter is not finite")

@@ -1,101 +1,88 @@
 """Error feedback: what a lossy codec left out of one update goes into the next.
 
-The residual moves only when the fate of an update is known. ``encode`` leaves it alone;
-the server's receipt commits what was left out; an update that did not count is folded
-back whole. So nothing a device learned is lost or sent twice, whatever the network
-repeats: verdicts on any round but the last one encoded are echoes and change nothing.
-No decay: any was measured to be worse. This module is pure.
+A device remembers the last thing it sent: what was meant, what the codec made of it,
+and its fate. The residual follows from these, so it can be kept on disk at any moment
+and is the same to the bit afterwards: the server's receipt leaves what was left out; an
+update that does not count, or whose fate was never told, is kept whole. So nothing a
+device learned is lost or sent twice, whatever the network repeats. No decay: any was
+measured to be worse. This module is pure.
 
 Source: Seide et al., "1-Bit Stochastic Gradient Descent" (Interspeech 2014);
 Karimireddy et al., "Error Feedback Fixes SignSGD" (ICML 2019).
 
 >>> from wire_protocol.codecs import codec_named
->>> from wire_protocol.params import ParamSpec
->>> memory = ErrorFeedback(ParamLayout((ParamSpec("w", (2,)),)))
 >>> delta = np.array([1.0, 0.25], np.float32)
->>> payload = memory.encode(delta, round_id=7, codec=codec_named("uq"))
->>> memory.commit(7)
->>> decoded = codec_named("uq").decode(payload, 2)
->>> bool(np.allclose(decoded + memory.residual, delta))
+>>> sent = encode(delta, residual=None, codec=codec_named("uq"))
+>>> counted = replace(sent, fate=sent.fate.counted())
+>>> decoded = codec_named("uq").decode(sent.payload, 2)
+>>> bool(np.allclose(decoded + counted.residual(), delta))
 True
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-import numpy as np
-
-from wire_protocol.codecs import Codec
+from wire_protocol.codecs import Codec, codec_named
 from wire_protocol.errors import EncodeError
-from wire_protocol.params import ParamLayout, Vector
+from wire_protocol.params import Vector
+
+__all__ = ["Fate", "Sent", "encode", "replace"]
+
+
+class Fate(StrEnum):
+    """What became of an update. A refusal is final; so an echo changes nothing."""
+
+    UNTOLD = "untold"
+    COUNTED = "counted"
+    FOLDED_BACK = "folded_back"
+
+    def counted(self) -> "Fate":
+        """Return the fate after the server has counted the update."""
+        return Fate.COUNTED if self is Fate.UNTOLD else self
+
+    def folded_back(self) -> "Fate":
+        """Return the fate after the server has said that it does not count."""
+        return Fate.FOLDED_BACK
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    """An encoded update: what was meant, what the codec left out of it."""
+class Sent:
+    """The last encoded update.
 
-    round_id: int
-    meant: Vector
-    left_out: Vector
-    committed: bool = False
-
-
-class ErrorFeedback:
-    """The residual of one device for one model; ``residual`` may be kept on disk.
-
-    It holds up to three vectors of the model's size.
+    Attributes:
+        meant: Delta and residual together, shape ``[size]``.
+        payload: What the codec made of it.
+        codec: The codec's name.
+        fate: What the server made of it.
     """
 
-    def __init__(self, layout: ParamLayout, *, residual: Vector | None = None) -> None:
-        self._digest = layout.digest
-        self._sent: _Sent | None = None
-        self.residual: Vector = np.zeros(layout.size, np.float32)
-        if residual is not None and residual.shape == self.residual.shape:
-            self.residual = residual.astype(np.float32)
+    meant: Vector
+    payload: bytes
+    codec: str
+    fate: Fate = Fate.UNTOLD
 
-    def follow(self, layout: ParamLayout) -> None:
-        """Start from zero if the model's layout is another one than so far."""
-        if layout.digest != self._digest:
-            self._digest = layout.digest
-            self._sent = None
-            self.residual = np.zeros(layout.size, np.float32)
-
-    def encode(self, delta: Vector, *, round_id: int, codec: Codec) -> bytes:
-        """Return ``delta``, shape ``[size]``, plus the residual as a payload.
-
-        An earlier round whose fate was never told is folded back first: it closed
-        without this device. Encoding the same round again replaces its update.
+    def residual(self) -> Vector:
+        """Return what remains to be sent, shape ``[size]``.
 
         Raises:
-            EncodeError: The delta has another size or is not finite; the residual
-                stays as it was.
+            DecodeError: The payload is not one of this codec and size.
         """
-        if delta.shape != self.residual.shape:
-            raise EncodeError(
-                f"the layout has {self.residual.shape} values, not {delta.shape}"
-            )
-        before = self._before(round_id)
-        meant = delta + before
-        payload = codec.encode(meant)
-        left_out = meant - codec.decode(payload, meant.size)
-        self.residual = before
-        self._sent = _Sent(round_id, meant, left_out)
-        return payload
+        if self.fate is not Fate.COUNTED:
+            return self.meant
+        return self.meant - codec_named(self.codec).decode(
+            self.payload, self.meant.size
+        )
 
-    def commit(self, round_id: int) -> None:
-        """The server has the update of ``round_id``: keep what was left out of it."""
-        if self._sent is not None and self._sent.round_id == round_id:
-            self._sent = replace(self._sent, committed=True)
-            self.residual = self._sent.left_out
 
-    def fold_back(self, round_id: int) -> None:
-        """The update of ``round_id`` does not count after all: keep it whole."""
-        if self._sent is not None and self._sent.round_id == round_id:
-            self.residual = self._sent.meant
-            self._sent = None
+def encode(delta: Vector, *, residual: Vector | None, codec: Codec) -> Sent:
+    """Return ``delta``, shape ``[size]``, plus the residual, encoded.
 
-    def _before(self, round_id: int) -> Vector:
-        """Return the residual as it is when the update of ``round_id`` is made."""
-        sent = self._sent
-        if sent is None or sent.committed or sent.round_id == round_id:
-            return self.residual
-        return sent.meant
+    Raises:
+        EncodeError: The two have different sizes, or their sum is not finite.
+    """
+    if residual is not None and delta.shape != residual.shape:
+        raise EncodeError(
+            f"the residual has shape {residual.shape}, the delta {delta.shape}"
+        )
+    meant = delta if residual is None else delta + residual
+    return Sent(meant, codec.encode(meant), codec.name)

@@ -33,6 +33,12 @@ class Tensors:
         self._state = dict(zip(self._anchor_names, tensors, strict=True))
         self._state.update(zip(self._velocity_names, still, strict=True))
 
+    def go_on(self, params: Vector, velocity: Vector) -> None:
+        """Take up ``params`` and ``velocity``, shape ``[size]``; the anchor stays."""
+        tensors = self._layout.split(params), self._layout.split(velocity)
+        self._params = dict(zip(self._param_names, tensors[0], strict=True))
+        self._state.update(zip(self._velocity_names, tensors[1], strict=True))
+
     def train_inputs(
         self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
     ) -> dict[str, Any]:
@@ -59,3 +65,7 @@ class Tensors:
     def params(self) -> Vector:
         """Return the parameters now, as a fresh vector of shape ``[size]``."""
         return self._layout.join(list(self._params.values()))
+
+    def velocity(self) -> Vector:
+        """Return the velocity now, as a fresh vector of shape ``[size]``."""
+        return self._layout.join([self._state[name] for name in self._velocity_names])

@@ -5,7 +5,7 @@ step copies only what its runtime must copy. It is used by one thread at a time.
 """
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from edge_agent.runtimes import RuntimeName
 from edge_agent.trainers.graphs import Graphs
@@ -28,6 +28,10 @@ class Trainer:
         """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""
         self._tensors.begin(params)
 
+    def go_on(self, params: Vector, velocity: Vector) -> None:
+        """Take up what ``params`` and ``velocity`` gave; the anchor stays."""
+        self._tensors.go_on(params, velocity)
+
     def step(
         self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
     ) -> float:
@@ -48,9 +52,22 @@ class Trainer:
         """Return the parameters now, as a fresh vector of shape ``[size]``."""
         return self._tensors.params()
 
+    def velocity(self) -> Vector:
+        """Return the velocity now, as a fresh vector of shape ``[size]``."""
+        return self._tensors.velocity()
+
     def close(self) -> None:
         """Give the runtime's memory back; closing again changes nothing."""
         self._train = self._evaluate = _closed
+
+
+class OpenTrainer(Protocol):
+    """How an artifact is opened; a test may bring its own graphs."""
+
+    def __call__(
+        self, runtime: RuntimeName, folder: Path, *, manifest: Manifest, threads: int
+    ) -> Trainer:
+        """Open the artifact in ``folder``."""
 
 
 def open_trainer(

@@ -1,18 +1,22 @@
 """An agent under test: real trainer, real files, a link in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from edge_agent.conditions import Hindrance
 from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
 from edge_agent.examples import ExampleStore
+from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, installed_version
 from edge_agent.runtimes import RUNTIMES, RuntimeName
-from edge_agent.service import Service, link_settings
+from edge_agent.service import Service
+from edge_agent.state_files import StateFiles
+from edge_agent.trainers.trainer import OpenTrainer, open_trainer
 from tests.fakes import MemoryBroker, MemoryLink
 
 
@@ -24,6 +28,12 @@ class RunningAgent:
     link: MemoryLink
     stop: asyncio.Event
     task: "asyncio.Task[None]"
+
+    async def kill(self) -> None:
+        """Pull the plug: nothing is said or written any more."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        self.link.cut()
 
 
 def write_examples(
@@ -50,9 +60,15 @@ async def running_agent(
     *,
     device: str = "a",
     runtime: RuntimeName = "litert",
+    files: StateFiles | None = None,
+    open_trainer: OpenTrainer = open_trainer,
+    look: Callable[[], Hindrance | None] = lambda: None,
     **examples: object,
 ) -> AsyncIterator[RunningAgent]:
-    """Run an agent until the block ends; its own errors are raised there."""
+    """Run an agent until the block ends; its own errors are raised there.
+
+    Its clock stands still, so that nothing in an update depends on how long it took.
+    """
     source = folder / f"{device}.npz"
     if not source.exists():
         write_examples(source, **examples)  # type: ignore[arg-type]
@@ -66,7 +82,11 @@ async def running_agent(
             config=config,
             store=store,
             runtime=finding(runtime),
+            files=files,
             jitter=lambda: 0.5,
+            clock=lambda: 0.0,
+            open_trainer=open_trainer,
+            look=look,
         )
         stop = asyncio.Event()
         task = asyncio.create_task(service.run(stop))
@@ -74,4 +94,5 @@ async def running_agent(
             yield RunningAgent(service, link, stop, task)
         finally:
             stop.set()
-            await task
+            with suppress(asyncio.CancelledError):  # killed by the test
+                await task

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_agent.artifacts import Artifact, remember_passed
 from edge_agent.runtimes import RuntimeName
+from edge_agent.state_files import StateFiles
 from model_zoo.zoo import artifact_folder
 from tests.edge_agent.agents import RunningAgent, finding, running_agent
 from tests.edge_agent.scripted_server import TOPICS, ScriptedServer
@@ -28,7 +29,8 @@ def prepare(folder: Path, artifact: Path, *, runtime: RuntimeName = "litert") ->
     home = folder / "state" / "artifacts" / blob_ref(raw).sha256
     shutil.copytree(artifact, home)
     kept = Artifact(blob_ref(raw).sha256, home, Manifest.from_json(raw))
-    remember_passed(kept, finding(runtime).label)
+    files = StateFiles(folder / "state")
+    remember_passed(kept, finding(runtime).label, files=files)
 
 
 def play(scenario: Scenario, folder: Path, *, fresh: bool = False) -> MemoryBroker:

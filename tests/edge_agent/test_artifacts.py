@@ -12,10 +12,10 @@ from edge_agent.artifacts import (
     has_passed,
     remember_passed,
 )
-from edge_agent.state_files import write_state
+from edge_agent.state_files import StateFiles, StorageError
 from model_zoo.zoo import artifact_folder
 from wire_protocol.blobs import BlobRef
-from wire_protocol.errors import ConfigError, DecodeError
+from wire_protocol.errors import DecodeError
 from wire_protocol.transfer import blob_ref
 
 SOURCE = artifact_folder("digits-mlp")
@@ -44,7 +44,7 @@ def get(
     *,
     family: str = "onnx",
 ) -> Artifact:
-    cache = ArtifactCache(folder)
+    cache = ArtifactCache(StateFiles(folder))
     return asyncio.run(cache.get(MANIFEST, family=family, fetch_blob=source))
 
 
@@ -89,7 +89,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_passed_self_test_is_remembered_for_that_runtime(tmp_path: Path) -> None:
     artifact = get(tmp_path, Source())
     assert not has_passed(artifact, "litert 2")
-    remember_passed(artifact, "litert 2")
+    remember_passed(artifact, "litert 2", files=StateFiles(tmp_path))
     assert has_passed(artifact, "litert 2")
     assert not has_passed(artifact, "litert 3")
     (artifact.folder / "passed.json").write_bytes(b"\xff{")
@@ -98,5 +98,16 @@ def test_a_passed_self_test_is_remembered_for_that_runtime(tmp_path: Path) -> No
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"cannot be written.*state_dir"):
-        write_state(tmp_path / "file" / "below", b"one")
+    files = StateFiles(tmp_path)
+    with pytest.raises(StorageError, match=r"cannot be written.*state_dir"):
+        files.write(tmp_path / "file" / "below", b"one")
+    assert files.written_bytes == 0
+
+
+def test_what_is_written_is_counted(tmp_path: Path) -> None:
+    files = StateFiles(tmp_path)
+    files.write(tmp_path / "folder" / "one", b"12", b"345")
+    files.write(tmp_path / "two", b"6")
+    files.wrote(10)
+    assert files.written_bytes == 16
+    assert (tmp_path / "folder" / "one").read_bytes() == b"12345"

@@ -19,6 +19,7 @@ from edge_agent.probe import (
     working_runtime,
 )
 from edge_agent.runtimes import RUNTIMES
+from edge_agent.state_files import StateFiles
 from model_zoo.zoo import artifact_folder, manifest
 from wire_protocol.errors import TrainingError
 
@@ -67,7 +68,7 @@ def test_a_runtime_that_cannot_be_imported_is_told() -> None:
 
 
 def test_what_worked_is_remembered_until_its_version_changes(tmp_path: Path) -> None:
-    first = asyncio.run(working_runtime([LITERT], state_dir=tmp_path))
+    first = asyncio.run(working_runtime([LITERT], files=StateFiles(tmp_path)))
     assert first.runtime is LITERT
     memory = tmp_path / "probe.json"
     assert json.loads(memory.read_bytes()) == {"litert": installed_version(LITERT)}
@@ -75,23 +76,23 @@ def test_what_worked_is_remembered_until_its_version_changes(tmp_path: Path) -> 
     memory.write_text(
         json.dumps({"litert": "0.0", "onnxruntime": installed_version(ONNX)})
     )
-    again = asyncio.run(working_runtime([ONNX], state_dir=tmp_path))
+    again = asyncio.run(working_runtime([ONNX], files=StateFiles(tmp_path)))
     assert again.runtime is ONNX
     assert json.loads(memory.read_bytes())["litert"] == "0.0"  # nothing was probed
-    asyncio.run(working_runtime([LITERT], state_dir=tmp_path))
+    asyncio.run(working_runtime([LITERT], files=StateFiles(tmp_path)))
     assert json.loads(memory.read_bytes())["litert"] == installed_version(LITERT)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])
 def test_a_damaged_memory_is_no_memory(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "probe.json").write_bytes(content)
-    finding = asyncio.run(working_runtime([MISSING, ONNX], state_dir=tmp_path))
+    finding = asyncio.run(working_runtime([MISSING, ONNX], files=StateFiles(tmp_path)))
     assert finding.runtime is ONNX
 
 
 def test_without_a_runtime_every_problem_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="not installed") as caught:
-        asyncio.run(working_runtime([MISSING], state_dir=tmp_path))
+        asyncio.run(working_runtime([MISSING], files=StateFiles(tmp_path)))
     assert caught.value.remedy.startswith("pip install no-such-runtime, or set")
     assert caught.value.exit_code == 5
 

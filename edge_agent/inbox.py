@@ -1,0 +1,30 @@
+"""What the server says to a device, read into events of the round machine.
+
+Whatever the bytes are, reading gives an event or ``DecodeError``. This module is pure.
+"""
+
+from edge_agent.session import Event, Offered, Receipted, RoundClosed
+from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.framing import expect
+from wire_protocol.messages import RoundOffer, UpdateReceipt
+
+
+def round_event(number: str, payload: bytes, *, device: str) -> Event:
+    """Read what is on ``round/<number>``: an offer, or nothing once it is closed."""
+    if not (number.isascii() and number.isdecimal() and len(number) <= 10):
+        raise DecodeError(f"{number!r:.20} is no round")
+    if not payload:
+        return RoundClosed(int(number))
+    offer, _ = expect(RoundOffer, payload)
+    if offer.round != int(number):
+        raise DecodeError(
+            f"round {offer.round} offered on the topic of round {number}",
+            reason=Reason.WRONG_ROUND,
+        )
+    return Offered(offer, invited=device in offer.cohort)
+
+
+def receipt_event(payload: bytes) -> Receipted:
+    """Read what is on ``cmd/receipt``."""
+    receipt, _ = expect(UpdateReceipt, payload)
+    return Receipted(receipt.round, receipt.transfer, receipt.reason)
