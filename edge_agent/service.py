@@ -18,8 +18,9 @@ from edge_agent.config import AgentConfig
 from edge_agent.examples import ExampleStore, MisfitError
 from edge_agent.fetching import Fetcher
 from edge_agent.probe import Finding
-from edge_agent.reporting import send_until_cancelled, state_note, telemetry_note
+from edge_agent.reporting import state_note, telemetry_note
 from edge_agent.round_work import RoundWork, SelfTestError
+from edge_agent.sending import Sender
 from edge_agent.session import (
     Abandon,
     BudgetSpent,
@@ -42,7 +43,9 @@ from edge_agent.session import (
     Trained,
     step,
 )
+from wire_protocol.blobs import Need
 from wire_protocol.codecs import CODECS
+from wire_protocol.cutting import blob_ref, block_bytes_within, transfer_id
 from wire_protocol.errors import (
     DecodeError,
     EdgefedError,
@@ -66,8 +69,8 @@ from wire_protocol.messages import (
     ServerInfo,
     UpdateReceipt,
 )
+from wire_protocol.part_files import DiskFullError
 from wire_protocol.topics import Topics
-from wire_protocol.transfer import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +112,15 @@ class Service:
         self._store = store
         self._runtime = runtime
         self._jitter = jitter
-        self._fetcher = Fetcher(link, topics=self._topics, device=self._device)
+        self._fetcher = Fetcher(
+            link,
+            topics=self._topics,
+            device=self._device,
+            parts=config.agent.state_dir.absolute() / "parts",
+            jitter=jitter,
+        )
+        self._sender: Sender | None = None
+        self._max_packet_bytes: int | None = None
         self._work = RoundWork(
             self._fetcher,
             settings=config.agent,
@@ -147,6 +158,7 @@ class Service:
             self._topics.server_info,
             self._topics.round("+"),
             self._topics.device(self._device, "cmd", "receipt"),
+            self._topics.device(self._device, "cmd", "need"),
         ):
             try:
                 await self._link.subscribe(topic_filter)
@@ -177,8 +189,12 @@ class Service:
 
     def _take(self, event: LinkEvent) -> None:
         match event:
-            case Connected(conn, protocol):
+            case Connected(conn, protocol, max_packet_bytes):
                 log.info("connected to the broker (MQTT %s)", protocol)
+                self._max_packet_bytes = max_packet_bytes
+                self._fetcher.reconnected()
+                if self._sender is not None:
+                    self._sender.nudge()
                 self._conn = conn
                 self._since = self._clock()
                 self._begin(self._check_in(online=True))
@@ -199,7 +215,7 @@ class Service:
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):
-            case ("blob", _, "b", _):
+            case ("blob", _, "b", _) | ("blob", _, "m"):
                 self._fetcher.receive(payload)
             case ("round", number):
                 self._round(number, payload)
@@ -210,6 +226,9 @@ class Service:
                         "round %d: the server says %s", receipt.round, receipt.reason
                     )
                 self._happen(Receipted(receipt.round, receipt.transfer, receipt.reason))
+            case ("d", self._device, "cmd", "need"):
+                if self._sender is not None:
+                    self._sender.take(expect(Need, payload)[0])
             case ("server", "info"):
                 self._info, _ = expect(ServerInfo, payload)
                 self._informed.set()
@@ -274,6 +293,8 @@ class Service:
             if fault is Reason.MALFORMED:
                 fault = Reason.FETCH_FAILED
             self._fail(offer, fault, error)
+        except DiskFullError as error:
+            self._fail(offer, Reason.LOW_DISK, error)
         except SelfTestError as error:
             self._fail(offer, Reason.SELF_TEST_FAILED, error)
         except MisfitError as error:
@@ -306,14 +327,19 @@ class Service:
             self._happen(Trained(offer.round, transfer, update))
 
     async def _report(self, update: bytes) -> None:
-        await send_until_cancelled(
+        info = await self._server_info()
+        self._sender = Sender(
             self._link,
             update,
             topics=self._topics,
             device=self._device,
-            info=await self._server_info(),
+            block_bytes=lambda: block_bytes_within(
+                info.block_bytes, self._max_packet_bytes
+            ),
+            resend_s=info.resend_s,
             jitter=self._jitter,
         )
+        await self._sender.run()
 
     async def _abandon(self, round_id: int, reason: Reason) -> None:
         topic = self._topics.device(self._device, "evt")
