@@ -5,6 +5,7 @@ from typing import Final
 
 from broker_server.mailer import Mailer
 from broker_server.publications import ServerState
+from wire_protocol.blobs import Need
 from wire_protocol.framing import frame
 from wire_protocol.messages import RoundOffer, ServerInfo, UpdateReceipt
 from wire_protocol.topics import Topics
@@ -14,7 +15,7 @@ OFFER_PATIENCE: Final = 5
 
 
 class Announcer:
-    """Publishes through a mailer; all but receipts is retained.
+    """Publishes through a mailer; all but receipts and needs is retained.
 
     An offer is repeated, at growing intervals, until it is cleared: a broker may lose
     it, and without it the whole cohort would be waited for in vain.
@@ -47,6 +48,10 @@ class Announcer:
     def receipt(self, device: str, receipt: UpdateReceipt) -> None:
         """Answer an update."""
         self._post(self._topics.device(device, "cmd", "receipt"), frame(receipt))
+
+    def need(self, device: str, need: Need) -> None:
+        """Ask a device for blocks of its update."""
+        self._post(self._topics.device(device, "cmd", "need"), frame(need))
 
     def state(self, state: ServerState) -> None:
         """Show people how things stand."""

@@ -4,38 +4,27 @@ Needs are gathered while they keep coming, then every wanted block goes out once
 all who wait, in bursts of bounded size. Then there is a rest: who was served
 unsubscribes, and needs that come a little later are served together. Every copy of a
 block reaches all who subscribed, so a hasty answer to one costs the others the bytes.
+Which blocks of a blob go out is for its ``Carousel`` to say.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias
 
+from broker_server.carousel import Carousel, Pace
 from wire_protocol.blobs import BlobRef, Need
+from wire_protocol.cutting import Cut, Listing, block_frame, wanted_blocks
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.topics import Topics
-from wire_protocol.transfer import block_count, block_frame, wanted_blocks
 
 BURST_BLOCKS: Final = 16
+LARGE_BYTES: Final = 1024 * 1024
+"""Hashing more than this would hold up the event loop."""
+DEFAULT_PACE: Final = Pace()
 Send: TypeAlias = Callable[[str, bytes], Awaitable[None]]
 """Publishes a payload on a topic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How patient the server is before it answers, in seconds.
-
-    Needs are gathered until none came for ``quiet_s``, but for ``most_s`` at most;
-    after an answer the next one waits for ``rest_s``.
-    """
-
-    quiet_s: float = 0.01
-    most_s: float = 0.06
-    rest_s: float = 0.02
-
-
-DEFAULT_PACE: Final = Pace()
 
 
 class Distribution:
@@ -47,49 +36,79 @@ class Distribution:
         send: Send,
         *,
         block_bytes: int,
+        resend_s: float,
         pace: Pace = DEFAULT_PACE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics
         self._publish = send
         self._pace = pace
         self._block_bytes = block_bytes
+        self._resend_s = resend_s
+        self._clock = clock
         self._blobs: Mapping[str, bytes] = {}
-        # a dict for its order: who asked first is served first
-        self._wanted: dict[tuple[str, int], None] = {}
+        self._listings: dict[str, Listing] = {}
+        # in the order of first needs: who asked first is served first
+        self._carousels: dict[str, Carousel] = {}
         self._asked = asyncio.Event()
 
     def offer(self, blobs: Mapping[str, bytes]) -> None:
         """Replace the blobs that devices may ask for, by digest."""
         self._blobs = blobs
+        for digest in self._carousels.keys() - blobs.keys():
+            del self._carousels[digest]
+        for digest in self._listings.keys() - blobs.keys():
+            del self._listings[digest]
 
-    def ask(self, need: Need) -> None:
-        """Note what a device lacks.
+    def recut(self, block_bytes: int) -> None:
+        """Cut into blocks of another size: a broker may take no larger ones.
+
+        Devices that are receiving begin anew, with the list of hashes.
+        """
+        if block_bytes != self._block_bytes:
+            self._block_bytes = block_bytes
+            self._carousels.clear()
+            self._listings.clear()
+
+    def ask(self, need: Need, *, device: str) -> None:
+        """Note what ``device`` lacks.
 
         Raises:
             DecodeError: No such blob is on offer; a device may be a version behind.
         """
-        blob = self._blobs.get(need.blob.sha256)
+        digest = need.blob.sha256
+        blob = self._blobs.get(digest)
         if blob is None or len(blob) != need.blob.size:
             raise DecodeError(
-                f"blob {need.blob.sha256[:12]} is not on offer",
-                reason=Reason.FETCH_FAILED,
+                f"blob {digest[:12]} is not on offer", reason=Reason.FETCH_FAILED
             )
-        count = block_count(len(blob), block_bytes=self._block_bytes)
-        for index in wanted_blocks(need.wanted, count=count):
-            self._wanted[need.blob.sha256, index] = None
+        count = Cut(len(blob), self._block_bytes).count
+        if digest not in self._carousels:
+            self._carousels[digest] = Carousel(
+                count, pace=self._pace, resend_s=self._resend_s
+            )
+        self._carousels[digest].ask(
+            wanted_blocks(need.wanted, count=count),
+            device=device,
+            begins=need.hashes,
+            now=self._clock(),
+        )
         self._asked.set()
 
     async def run(self) -> None:
         """Serve needs until cancelled."""
         while True:
-            await self._asked.wait()
+            await self._until_due()
             await self._gather()
-            # what is asked for from now on waits for the next answer
-            wanted, self._wanted = list(self._wanted), {}
-            for start in range(0, len(wanted), BURST_BLOCKS):
-                burst = wanted[start : start + BURST_BLOCKS]
-                await asyncio.gather(*(self._send(*key) for key in burst))
+            await self._serve()
             await asyncio.sleep(self._pace.rest_s)
+
+    async def _until_due(self) -> None:
+        due = [at for one in self._carousels.values() if (at := one.due()) is not None]
+        wait_s = min(due) - self._clock() if due else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._asked.wait()
 
     async def _gather(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -99,15 +118,49 @@ class Distribution:
                     async with asyncio.timeout(self._pace.quiet_s):
                         await self._asked.wait()
 
-    async def _send(self, digest: str, index: int) -> None:
-        blob = self._blobs.get(digest)
+    async def _serve(self) -> None:
+        """Publish what is due; what is asked for from now on waits for the next."""
+        now = self._clock()
+        sends: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        for digest, carousel in self._carousels.items():
+            turn = carousel.take(now=now)
+            if turn.listing:
+                sends.append(lambda digest=digest: self._send_list(digest))
+            sends += [
+                lambda digest=digest, index=index: self._send(digest, index)
+                for index in turn.blocks
+            ]
+        for start in range(0, len(sends), BURST_BLOCKS):
+            burst = sends[start : start + BURST_BLOCKS]
+            await asyncio.gather(*(send() for send in burst))
+
+    async def _send_list(self, digest: str) -> None:
+        blob, block_bytes = self._blobs.get(digest), self._block_bytes
         if blob is None:  # withdrawn while it was waited for
             return
-        payload = block_frame(
-            blob,
-            BlobRef(digest, len(blob)),
-            index=index,
-            count=block_count(len(blob), block_bytes=self._block_bytes),
-            block_bytes=self._block_bytes,
-        )
-        await self._publish(self._topics.blocks(digest, index), payload)
+        listing = self._listings.get(digest)
+        if listing is None:
+            if len(blob) > LARGE_BYTES:
+                listing = await asyncio.to_thread(
+                    Listing.of, blob, block_bytes=block_bytes
+                )
+            else:
+                listing = Listing.of(blob, block_bytes=block_bytes)
+            if digest in self._blobs and block_bytes == self._block_bytes:
+                self._listings[digest] = listing
+        await self._publish(self._topics.block_list(digest), listing.frame)
+
+    async def _send(self, digest: str, index: int) -> None:
+        blob = self._blobs.get(digest)
+        if blob is None:
+            return
+        count = Cut(len(blob), self._block_bytes).count
+        if index < count:  # or cut anew meanwhile
+            payload = block_frame(
+                blob,
+                BlobRef(digest, len(blob)),
+                index=index,
+                count=count,
+                block_bytes=self._block_bytes,
+            )
+            await self._publish(self._topics.blocks(digest, index), payload)

@@ -8,13 +8,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker_server.acceptance import Accepted, RefusedUpdateError, accept
 from broker_server.receipts import Receipts
 from broker_server.records import Participant
 from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
 from broker_server.rounds import Declined, Reported
-from broker_server.uplink import Uplink
+from broker_server.uplink import Advance, Uplink, max_update_bytes
 from wire_protocol.blobs import Block, Need
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
@@ -29,12 +30,13 @@ class Outlets:
     """Where the intake passes things on to.
 
     ``withdraw`` clears a round that is not open; ``ask`` raises ``DecodeError`` for a
-    blob that is not on offer.
+    blob that is not on offer; ``need`` asks a device for blocks of its update.
     """
 
     answer: Callable[[str, UpdateReceipt], None]
     withdraw: Callable[[int], None]
-    ask: Callable[[Need], None]
+    ask: Callable[[str, Need], None]
+    need: Callable[[str, Need], None]
     note_device: Callable[[str, CheckIn], None]
 
 
@@ -49,12 +51,22 @@ class Update:
 class Intake:
     """The server's ear: all that it knows of devices comes through here."""
 
-    def __init__(self, topics: Topics, outlets: Outlets, *, size: int) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        outlets: Outlets,
+        *,
+        size: int,
+        parts: Path,
+        window: int,
+    ) -> None:
         self._topics = topics
         self._outlets = outlets
         self._size = size
         self._offer: RoundOffer | None = None
-        self._uplink: Uplink | None = None
+        self._uplink = Uplink(
+            parts, window=window, max_bytes=max_update_bytes(size), admits=self._admits
+        )
         self._receipts = Receipts()
         self._abandoned: set[str] = set()
         self._heard: set[str] = set()
@@ -67,24 +79,25 @@ class Intake:
     @property
     def filters(self) -> tuple[str, ...]:
         """What the server subscribes to; old offers first, to be rid of them."""
-        rests = ("availability", "info", "need", "evt", "up/+/b/+")
+        rests = ("availability", "info", "need", "evt", "up/+/m", "up/+/b/+")
         return (
             self._topics.round("+"),
             *(self._topics.device("+", rest) for rest in rests),
         )
 
-    def open(self, offer: RoundOffer, uplink: Uplink) -> None:
+    def open(self, offer: RoundOffer) -> None:
         """Accept updates of this round."""
-        self._offer, self._uplink = offer, uplink
+        self._offer = offer
         self._abandoned.clear()
 
     def close(self) -> None:
         """Accept no more updates."""
-        self._offer = self._uplink = self.update = None
+        self._offer = self.update = None
 
     def answer(self, device: str, receipt: UpdateReceipt) -> None:
         """Send a receipt, and send it again whenever its update comes again."""
         self._receipts.note(device, receipt)
+        self._uplink.forget(device, receipt.transfer)
         self._outlets.answer(device, receipt)
 
     def recall(self, device: str, receipt: UpdateReceipt) -> None:
@@ -148,10 +161,12 @@ class Intake:
                 self._take_availability(device, payload)
             case ("d", device, "info") if payload:
                 self._take_check_in(device, expect(CheckIn, payload)[0])
-            case ("d", _, "need"):
-                self._outlets.ask(expect(Need, payload)[0])
+            case ("d", device, "need"):
+                self._outlets.ask(device, expect(Need, payload)[0])
             case ("d", device, "evt"):
                 return self._take_abandoned(device, expect(Abandoned, payload)[0])
+            case ("d", device, "up", transfer, "m"):
+                return self._take_list(device, transfer, payload)
             case ("d", device, "up", transfer, "b", _):
                 return self._take_block(device, transfer, payload)
             case _:
@@ -201,19 +216,44 @@ class Intake:
         self._exclude_for(device, message.reason)
         return Declined(message.round, device)
 
+    def _admits(self, device: str) -> bool:
+        return self._offer is not None and device in self._offer.cohort
+
+    def _check_open(self) -> None:
+        if self._offer is None:
+            raise DecodeError("no round is open", reason=Reason.WRONG_ROUND)
+
+    def _take_list(
+        self, device: str, transfer: str, payload: bytes
+    ) -> Reported | Declined | None:
+        receipt = self._receipts.find(device, transfer)
+        if receipt is not None:
+            self._outlets.answer(device, receipt)
+            return None
+        self._check_open()
+        advance = self._uplink.announce(device, transfer, payload=payload)
+        return self._take_advance(device, transfer, advance)
+
     def _take_block(
         self, device: str, transfer: str, payload: bytes
     ) -> Reported | Declined | None:
         receipt = self._receipts.find(device, transfer)
         if receipt is not None:
-            # Once for each repetition of the update, not for each of its blocks.
-            if expect(Block, payload)[0].index == 0:
+            # A larger update is announced when it is repeated.
+            if expect(Block, payload)[0].count == 1:
                 self._outlets.answer(device, receipt)
             return None
-        if self._offer is None or self._uplink is None:
-            raise DecodeError("no round is open", reason=Reason.WRONG_ROUND)
-        blob = self._uplink.add(device, transfer, payload=payload)
-        if blob is None:
+        self._check_open()
+        advance = self._uplink.add(device, transfer, payload=payload)
+        return self._take_advance(device, transfer, advance)
+
+    def _take_advance(
+        self, device: str, transfer: str, advance: Advance
+    ) -> Reported | Declined | None:
+        if advance.need is not None:
+            self._outlets.need(device, advance.need)
+        blob = advance.blob
+        if blob is None or self._offer is None:
             return None
         try:
             accepted = accept(self._offer, device=device, blob=blob, size=self._size)

@@ -9,17 +9,15 @@ from broker_server.model_line import Tip
 from broker_server.publications import round_offer
 from broker_server.rounds import Started
 from broker_server.sampling import draw_cohort
-from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.messages import RoundOffer
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRound:
-    """The event that opens it, its offer, what arrives of it, and when it ``began``."""
+    """The event that opens it, its offer, and when it ``began``."""
 
     started: Started
     offer: RoundOffer
-    uplink: Uplink
     began: float
 
 
@@ -51,11 +49,6 @@ def new_round(
     began: float,
 ) -> OpenRound:
     """Return round ``number`` of ``cohort``, not yet offered."""
-    uplink = Uplink(
-        cohort,
-        block_bytes=config.server.block_bytes,
-        max_bytes=max_update_bytes(artifact.manifest.layout.size),
-    )
     offer = round_offer(config, artifact, tip, number=number, cohort=cohort)
     started = Started(
         number,
@@ -63,4 +56,4 @@ def new_round(
         goal=config.round.goal,
         minimum=config.round.minimum,
     )
-    return OpenRound(started, offer, uplink, began)
+    return OpenRound(started, offer, began)

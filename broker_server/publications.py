@@ -73,10 +73,12 @@ def server_state(
     )
 
 
-def server_info(config: ServerConfig, artifact: Artifact) -> ServerInfo:
+def server_info(
+    config: ServerConfig, artifact: Artifact, *, block_bytes: int
+) -> ServerInfo:
     """Return what devices must know before they check in."""
     return ServerInfo(
-        block_bytes=config.server.block_bytes,
+        block_bytes=block_bytes,
         window=config.server.window,
         model=artifact.manifest.name,
         resend_s=config.server.resend_s,

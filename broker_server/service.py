@@ -24,6 +24,7 @@ from broker_server.records import Cause, RoundRecord
 from broker_server.recovery import recover
 from broker_server.store import Store
 from broker_server.wiring import wire
+from wire_protocol.cutting import block_bytes_within
 from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
 from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
 from wire_protocol.messages import UpdateReceipt
@@ -71,6 +72,7 @@ class Service:
         )
         self._begun = self._greeted = self._state_changed = self._connected = False
         self._ending: Ending = ""
+        self._block_bytes = config.server.block_bytes
         # Receipts of a round that an earlier run left open.
         self._answers_due: list[tuple[str, UpdateReceipt]] = []
 
@@ -144,8 +146,12 @@ class Service:
                 event = self._intake.receive(topic, payload, retained=retained)
                 if event is not None:
                     self._feed(event)
-            case Connected(_, protocol):
+            case Connected(_, protocol, max_packet_bytes):
                 _log.info("connected to the broker with MQTT %s", protocol)
+                self._block_bytes = block_bytes_within(
+                    self._config.server.block_bytes, max_packet_bytes
+                )
+                self._distribution.recut(self._block_bytes)
                 self._connected = True
                 self._intake.call_roll()
                 self._patience.call_roll()
@@ -256,7 +262,7 @@ class Service:
             cohort=offer.cohort,
             started=self._clocks.wall(),
         )
-        self._intake.open(offer, self._open.uplink)
+        self._intake.open(offer)
         self._announcer.offer(offer)
 
     async def _merge(self, number: int) -> None:
@@ -352,7 +358,9 @@ class Service:
     def _republish(self) -> None:
         """Say everything that is retained again: the broker may have lost it."""
         self._greeted = True
-        self._announcer.greet(server_info(self._config, self._artifact))
+        self._announcer.greet(
+            server_info(self._config, self._artifact, block_bytes=self._block_bytes)
+        )
         if self._open is not None:
             self._announcer.offer(self._open.offer)
         elif self._number:

@@ -38,15 +38,25 @@ def wire(
     mailer = Mailer(link, group)
     announcer = Announcer(mailer, topics, resend_s=config.server.resend_s)
     distribution = Distribution(
-        topics, mailer.send, block_bytes=config.server.block_bytes
+        topics,
+        mailer.send,
+        block_bytes=config.server.block_bytes,
+        resend_s=config.server.resend_s,
     )
     outlets = Outlets(
         answer=announcer.receipt,
         withdraw=announcer.clear,
-        ask=distribution.ask,
+        ask=lambda device, need: distribution.ask(need, device=device),
+        need=announcer.need,
         note_device=lambda device, check_in: store.note_device(
             device, check_in, at=clocks.wall()
         ),
     )
-    intake = Intake(topics, outlets, size=size)
+    intake = Intake(
+        topics,
+        outlets,
+        size=size,
+        parts=config.server.state_dir / "uploads",
+        window=config.server.window,
+    )
     return Wiring(mailer, announcer, distribution, intake)

@@ -11,6 +11,7 @@ from wire_protocol.errors import (
     Reason,
     TrainingError,
 )
+from wire_protocol.part_files import DiskFullError
 
 
 def reason_of(error: EdgefedError) -> Reason:
@@ -24,7 +25,7 @@ def reason_of(error: EdgefedError) -> Reason:
             return Reason.SELF_TEST_FAILED
         case TrainingError() | EncodeError():
             return Reason.TRAINING_FAILED
-        case StorageError():
+        case StorageError() | DiskFullError():
             return Reason.LOW_DISK
         case MisfitError():
             return Reason.WRONG_SCHEMA

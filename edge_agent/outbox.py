@@ -1,9 +1,10 @@
 """The outbox on the wire: an update is sent again and again until it is receipted."""
 
-import asyncio
 from collections.abc import Callable
 
-from edge_agent.reporting import send_until_cancelled
+from edge_agent.sending import Sender
+from wire_protocol.blobs import Need
+from wire_protocol.cutting import block_bytes_within
 from wire_protocol.link import Link
 from wire_protocol.messages import ServerInfo
 from wire_protocol.topics import Topics
@@ -24,40 +25,38 @@ class Outbox:
         self._topics = topics
         self._device = device
         self._jitter = jitter
-        self._again = asyncio.Event()
+        self._sender: Sender | None = None
         self.beginnings = 0
         """How often sending began, or began anew."""
+        self.max_packet_bytes: int | None = None
+        """What the broker of the present connection takes, where it says so."""
 
     async def send(self, update: bytes, *, info: ServerInfo) -> None:
         """Send ``update``, at growing intervals, until cancelled."""
-        while True:
-            self._again.clear()
-            self.beginnings += 1
-            sending = send_until_cancelled(
-                self._link,
-                update,
-                topics=self._topics,
-                device=self._device,
-                info=info,
-                jitter=self._jitter,
-            )
-            tasks = {
-                asyncio.create_task(sending),
-                asyncio.create_task(self._until_nudged()),
-            }
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-            await asyncio.wait(tasks)
-            for task in tasks:
-                if not task.cancelled():
-                    task.result()  # a defect must not look like a nudge
+        self._sender = Sender(
+            self._link,
+            update,
+            topics=self._topics,
+            device=self._device,
+            block_bytes=lambda: block_bytes_within(
+                info.block_bytes, self.max_packet_bytes
+            ),
+            resend_s=info.resend_s,
+            jitter=self._jitter,
+        )
+        self.beginnings += 1
+        try:
+            await self._sender.run()
+        finally:
+            self._sender = None
+
+    def take(self, need: Need) -> None:
+        """Send the blocks that the server lacks."""
+        if self._sender is not None:
+            self._sender.take(need)
 
     def nudge(self) -> None:
         """Send again now: the other side may have forgotten what it had."""
-        self._again.set()
-
-    async def _until_nudged(self) -> None:
-        await self._again.wait()
+        if self._sender is not None:
+            self.beginnings += 1
+            self._sender.nudge()

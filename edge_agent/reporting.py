@@ -1,48 +1,13 @@
-"""Sending: the update until its receipt comes, and the small notes for people."""
+"""Reporting: the small notes for people. The update itself is sent by ``sending``."""
 
-import asyncio
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from wire_protocol.errors import TransportError
 from wire_protocol.link import Link
-from wire_protocol.messages import ServerInfo
-from wire_protocol.topics import Topics
-from wire_protocol.transfer import cut, transfer_id
 
-MAX_RESEND_S: Final = 60.0
 _STATM: Final = Path("/proc/self/statm")
-
-
-async def send_until_cancelled(
-    link: Link,
-    update: bytes,
-    *,
-    topics: Topics,
-    device: str,
-    info: ServerInfo,
-    jitter: Callable[[], float],
-) -> None:
-    """Publish the update's blocks, and again at growing intervals, for ever.
-
-    PUBACK is the broker's word, not the server's: only a receipt ends this, and it
-    does so by cancelling the call.
-    """
-    ref, frames = cut(update, block_bytes=info.block_bytes)
-    transfer = transfer_id(ref)
-    interval_s = info.resend_s
-    while True:
-        try:
-            for index, block in enumerate(frames):
-                topic = topics.device(device, "up", transfer, "b", str(index))
-                await link.publish(topic, block)
-        except TransportError:
-            interval_s = info.resend_s  # nothing arrived, so nobody is overloaded
-        await asyncio.sleep(interval_s * (0.75 + jitter() / 2))
-        interval_s = min(2 * interval_s, MAX_RESEND_S)
 
 
 def state_note(phase: str, *, round_id: int | None) -> bytes:

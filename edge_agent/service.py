@@ -57,13 +57,14 @@ from edge_agent.session import (
 )
 from edge_agent.state_files import StateFiles, StorageError
 from edge_agent.trainers.trainer import OpenTrainer, open_trainer
+from wire_protocol.blobs import Need
 from wire_protocol.errors import (
     DecodeError,
     EdgefedError,
     Reason,
     TransportError,
 )
-from wire_protocol.framing import frame
+from wire_protocol.framing import expect, frame
 from wire_protocol.link import (
     Connected,
     Disconnected,
@@ -109,7 +110,13 @@ class Service:
         self._clock = clock
         self._files = files or StateFiles(config.agent.state_dir)
         self._memory = Memory(self._files)
-        self._fetcher = Fetcher(link, topics=self._topics, device=self._device)
+        self._fetcher = Fetcher(
+            link,
+            topics=self._topics,
+            device=self._device,
+            parts=self._files.folder / "parts",
+            jitter=jitter,
+        )
         self._work = RoundWork(
             self._fetcher,
             memory=self._memory,
@@ -150,6 +157,10 @@ class Service:
         """Messages that were thrown away, by reason."""
         return self._dropped + self._fetcher.dropped
 
+    @property
+    def _written_bytes(self) -> int:
+        return self._files.written_bytes + self._fetcher.bytes_written
+
     async def run(self, stop: asyncio.Event) -> None:
         """Take part in rounds until ``stop`` is set, by the caller or a fatal error.
 
@@ -161,6 +172,7 @@ class Service:
             self._topics.server_info,
             self._topics.round("+"),
             self._topics.device(self._device, "cmd", "receipt"),
+            self._topics.device(self._device, "cmd", "need"),
             self._topics.device(self._device, "availability"),
         ):
             try:
@@ -192,7 +204,7 @@ class Service:
         if self._chores:
             await asyncio.wait(self._chores, timeout=FAREWELL_S)
         sent, received = astuple(self._link.traffic)
-        written = self._files.written_bytes
+        written = self._written_bytes
         log.info("bytes: %d sent, %d received, %d written", sent, received, written)
 
     def _resume(self) -> None:
@@ -213,8 +225,10 @@ class Service:
 
     def _take(self, event: LinkEvent) -> None:
         match event:
-            case Connected(conn, protocol):
+            case Connected(conn, protocol, max_packet_bytes):
                 log.info("connected to the broker (MQTT %s)", protocol)
+                self._outbox.max_packet_bytes = max_packet_bytes
+                self._fetcher.reconnected()
                 self._presence.conn = conn
                 self._connections += 1
                 self._connected = True
@@ -240,7 +254,7 @@ class Service:
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):
-            case ("blob", _, "b", _):
+            case ("blob", _, "b", _) | ("blob", _, "m"):
                 self._fetcher.receive(payload)
             case ("round", number):
                 self._happen(round_event(number, payload, device=self._device))
@@ -251,6 +265,8 @@ class Service:
                         "round %d: the server says %s", receipt.round, receipt.reason
                     )
                 self._happen(receipt)
+            case ("d", self._device, "cmd", "need"):
+                self._outbox.take(expect(Need, payload)[0])
             case ("d", self._device, "availability"):
                 # the will of an earlier connection came after we were back
                 if payload == b"offline" and not retained and self._connected:
@@ -381,7 +397,7 @@ class Service:
         self._begin(self._presence.tell_state(self._state))
 
     def _tell_telemetry(self) -> None:
-        written = self._files.written_bytes
+        written = self._written_bytes
         self._begin(self._presence.tell_telemetry(self._state, written_bytes=written))
 
     def _begin(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -68,6 +68,10 @@ class Topics:
         """One ``Block`` of a blob; without ``index`` the filter for all of them."""
         return f"{self.root}/blob/{sha256}/b/{index}"
 
+    def block_list(self, sha256: str) -> str:
+        """The ``BlockList`` of a blob."""
+        return f"{self.root}/blob/{sha256}/m"
+
     def device(self, device: str, *rest: str) -> str:
         """A topic of ``device``; ``+`` for the filter over all devices."""
         return "/".join((self.root, "d", device, *rest))

@@ -6,6 +6,7 @@ import numpy as np
 
 from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.codecs import codec_named
+from wire_protocol.cutting import Listing
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Connected, Link, LinkEvent, Received
 from wire_protocol.messages import (
@@ -144,6 +145,9 @@ class ScriptedDevice:
     async def send_blob(self, blob: bytes) -> str:
         """Publish any blob as if it were an update."""
         ref, blocks = cut(blob, block_bytes=self._block_bytes)
+        if len(blocks) > 1:  # and then it does not wait to be asked
+            listing = Listing.of(blob, block_bytes=self._block_bytes)
+            await self.say(f"up/{transfer_id(ref)}/m", listing.frame)
         for index, payload in enumerate(blocks):
             await self.say(f"up/{transfer_id(ref)}/b/{index}", payload)
         return transfer_id(ref)

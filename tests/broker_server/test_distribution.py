@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker_server.distribution import BURST_BLOCKS, Distribution, Pace
+from broker_server.carousel import Pace
+from broker_server.distribution import BURST_BLOCKS, Distribution
 from wire_protocol.blobs import Need
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.topics import Topics
@@ -50,7 +51,9 @@ def rehearse(
     wire = Wire()
 
     async def play() -> None:
-        distribution = Distribution(TOPICS, wire.publish, block_bytes=1024, pace=pace)
+        distribution = Distribution(
+            TOPICS, wire.publish, block_bytes=1024, resend_s=2.0, pace=pace
+        )
         distribution.offer({REF.sha256: BLOB})
         task = asyncio.create_task(distribution.run())
         await script(distribution, wire)
@@ -70,8 +73,8 @@ async def settled(wire: Wire, count: int) -> None:
 
 def test_one_block_serves_every_device_that_waits() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
-        for _ in range(10):
-            distribution.ask(Need(REF, "fff"))
+        for number in range(10):
+            distribution.ask(Need(REF, "f" * 9), device=f"d{number}")
         await settled(wire, 34)
 
     wire = rehearse(script)
@@ -84,7 +87,7 @@ def test_one_block_serves_every_device_that_waits() -> None:
 def test_needs_that_keep_coming_are_answered_together() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
         for _ in range(10):
-            distribution.ask(Need(REF, "1"))
+            distribution.ask(Need(REF, "1"), device="a")
             await settled(wire, 0)
         await wire.until(1)
 
@@ -94,7 +97,7 @@ def test_needs_that_keep_coming_are_answered_together() -> None:
 def test_needs_that_never_stop_are_answered_all_the_same() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
         while not wire.sent:
-            distribution.ask(Need(REF, "1"))
+            distribution.ask(Need(REF, "1"), device="a")
             await asyncio.sleep(0)
 
     rehearse(script, pace=Pace(quiet_s=5, most_s=0.05, rest_s=0))
@@ -102,10 +105,10 @@ def test_needs_that_never_stop_are_answered_all_the_same() -> None:
 
 def test_needs_that_come_while_the_server_rests_are_answered_together() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
-        distribution.ask(Need(REF, "1"))
+        distribution.ask(Need(REF, "1"), device="a")
         await wire.until(1)
         for _ in range(10):
-            distribution.ask(Need(REF, "1"))
+            distribution.ask(Need(REF, "1"), device="a")
             await settled(wire, 1)
         await wire.until(2)
         await settled(wire, 2)
@@ -115,7 +118,7 @@ def test_needs_that_come_while_the_server_rests_are_answered_together() -> None:
 
 def test_only_what_is_missing_is_sent() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
-        distribution.ask(Need(REF, f"{0b101:x}"))
+        distribution.ask(Need(REF, f"{0b101:x}"), device="a")
         await settled(wire, 2)
 
     wire = rehearse(script)
@@ -129,7 +132,7 @@ def test_blobs_that_are_not_on_offer_are_refused() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
         del wire
         with pytest.raises(DecodeError) as refused:
-            distribution.ask(Need(blob_ref(b"something else"), ""))
+            distribution.ask(Need(blob_ref(b"something else"), ""), device="a")
         assert refused.value.reason is Reason.FETCH_FAILED
 
     assert rehearse(script).sent == []
@@ -137,7 +140,7 @@ def test_blobs_that_are_not_on_offer_are_refused() -> None:
 
 def test_a_blob_withdrawn_while_waited_for_is_not_sent() -> None:
     async def script(distribution: Distribution, wire: Wire) -> None:
-        distribution.ask(Need(REF, "fff"))
+        distribution.ask(Need(REF, "fff"), device="a")
         distribution.offer({})
         await settled(wire, 0)
 

@@ -1,5 +1,8 @@
 """Whatever arrives is an event, nothing, or dropped and counted."""
 
+import uuid
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +10,11 @@ from hypothesis import strategies as st
 
 from broker_server.intake import Intake, Outlets
 from broker_server.rounds import Declined, Reported
-from broker_server.uplink import MAX_PER_DEVICE, Uplink, max_update_bytes
+from broker_server.uplink import max_update_bytes
 from tests.broker_server.test_acceptance import BODY, GOOD, OFFER, SIZE
-from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.blobs import Need
+from wire_protocol.cutting import Listing
+from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import UpdateReceipt
 from wire_protocol.topics import Topics
@@ -19,24 +24,37 @@ TOPICS = Topics("test")
 BLOCK = 1024
 
 
-def open_intake() -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uploads")
+
+
+def open_intake(
+    folder: Path, needs: list[tuple[str, Need]] | None = None
+) -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
     answers: list[tuple[str, UpdateReceipt]] = []
+    asked = [] if needs is None else needs
     withdrawn: list[int] = []
     outlets = Outlets(
         answer=lambda device, receipt: answers.append((device, receipt)),
         withdraw=withdrawn.append,
-        ask=lambda _: None,
+        ask=lambda *_: None,
+        need=lambda device, need: asked.append((device, need)),
         note_device=lambda *_: None,
     )
-    intake = Intake(TOPICS, outlets, size=SIZE)
-    uplink = Uplink(OFFER.cohort, block_bytes=BLOCK, max_bytes=max_update_bytes(SIZE))
-    intake.open(OFFER, uplink)
+    parts = folder / uuid.uuid4().hex
+    intake = Intake(TOPICS, outlets, size=SIZE, parts=parts, window=4)
+    intake.open(OFFER)
     return intake, answers
 
 
 def send(intake: Intake, device: str, blob: bytes) -> Reported | Declined | None:
     ref, blocks = cut(blob, block_bytes=BLOCK)
     event = None
+    if len(blocks) > 1:
+        listing = Listing.of(blob, block_bytes=BLOCK)
+        topic = TOPICS.device(device, "up", transfer_id(ref), "m")
+        event = intake.receive(topic, listing.frame)
     for index, payload in enumerate(blocks):
         topic = TOPICS.device(device, "up", transfer_id(ref), "b", str(index))
         event = intake.receive(topic, payload)
@@ -44,7 +62,16 @@ def send(intake: Intake, device: str, blob: bytes) -> Reported | Declined | None
 
 
 rests = st.sampled_from(
-    ["availability", "info", "need", "evt", "up/0123/b/0", "up/x", "strange/topic"]
+    [
+        "availability",
+        "info",
+        "need",
+        "evt",
+        "up/0123/b/0",
+        "up/0/m",
+        "up/x",
+        "strange/topic",
+    ]
 )
 
 
@@ -56,8 +83,10 @@ rests = st.sampled_from(
         st.sampled_from([frame(OFFER), frame(GOOD, BODY)]),
     ),
 )
-def test_no_message_can_do_more_than_be_dropped(topic: str, payload: bytes) -> None:
-    intake, _ = open_intake()
+def test_no_message_can_do_more_than_be_dropped(
+    folder: Path, topic: str, payload: bytes
+) -> None:
+    intake, _ = open_intake(folder)
     event = intake.receive(topic, payload)
     assert event is None
     assert sum(intake.refused.values()) <= 1
@@ -65,15 +94,15 @@ def test_no_message_can_do_more_than_be_dropped(topic: str, payload: bytes) -> N
 
 
 @given(st.binary(max_size=3000))
-def test_no_whole_blob_can_do_more_than_be_refused(blob: bytes) -> None:
-    intake, answers = open_intake()
+def test_no_whole_blob_can_do_more_than_be_refused(folder: Path, blob: bytes) -> None:
+    intake, answers = open_intake(folder)
     assert send(intake, "a", blob or b"x") == Declined(OFFER.round, "a")
     assert [receipt.reason for _, receipt in answers] == [Reason.MALFORMED]
     assert intake.refused == {Reason.MALFORMED: 1}
 
 
-def test_a_good_update_is_reported_with_what_it_cost() -> None:
-    intake, answers = open_intake()
+def test_a_good_update_is_reported_with_what_it_cost(folder: Path) -> None:
+    intake, answers = open_intake(folder)
     blob = frame(GOOD, BODY)
     event = send(intake, "a", blob)
     assert isinstance(event, Reported)
@@ -83,23 +112,25 @@ def test_a_good_update_is_reported_with_what_it_cost() -> None:
     assert answers == []  # the machine decides on the receipt
 
 
-def test_a_refused_update_ends_the_devices_part_in_the_round() -> None:
-    intake, answers = open_intake()
+def test_a_refused_update_ends_the_devices_part_in_the_round(folder: Path) -> None:
+    intake, answers = open_intake(folder)
     nan = np.full(SIZE, np.nan, "<f4").tobytes()
     assert send(intake, "a", frame(GOOD, nan)) == Declined(OFFER.round, "a")
     assert [device for device, _ in answers] == ["a"]
 
 
-def test_a_refused_update_that_comes_again_is_answered_without_being_read() -> None:
-    intake, answers = open_intake()
+def test_a_refused_update_that_comes_again_is_answered_without_being_read(
+    folder: Path,
+) -> None:
+    intake, answers = open_intake(folder)
     for _ in range(3):
         send(intake, "a", b"nonsense" * 400)
     assert len(answers) == 3
     assert intake.refused == {Reason.MALFORMED: 1}
 
 
-def test_blocks_of_strangers_and_after_the_round_are_dropped() -> None:
-    intake, answers = open_intake()
+def test_blocks_of_strangers_and_after_the_round_are_dropped(folder: Path) -> None:
+    intake, answers = open_intake(folder)
     assert send(intake, "stranger", frame(GOOD, BODY)) is None
     intake.close()
     assert send(intake, "a", frame(GOOD, BODY)) is None
@@ -108,27 +139,26 @@ def test_blocks_of_strangers_and_after_the_round_are_dropped() -> None:
     assert answers == []
 
 
-def test_an_update_larger_than_the_layout_allows_is_not_begun() -> None:
-    intake, _ = open_intake()
+def test_an_update_larger_than_the_layout_allows_is_not_begun(folder: Path) -> None:
+    intake, _ = open_intake(folder)
     send(intake, "a", b"x" * (max_update_bytes(SIZE) + 1))
     assert set(intake.refused) == {Reason.TOO_LARGE}
 
 
-def test_a_device_can_have_two_transfers_under_way_and_no_more() -> None:
-    uplink = Uplink({"a"}, block_bytes=BLOCK, max_bytes=1 << 20)
-    blobs = [bytes([number]) * 2000 for number in range(MAX_PER_DEVICE + 1)]
-    parts = [cut(blob, block_bytes=BLOCK) for blob in blobs]
-    for ref, blocks in parts:
-        assert uplink.add("a", transfer_id(ref), payload=blocks[0]) is None
-    # The oldest was given up: its other blocks alone do not complete it.
-    ref, blocks = parts[0]
-    for payload in blocks[1:]:
-        assert uplink.add("a", transfer_id(ref), payload=payload) is None
-    assert uplink.add("a", transfer_id(ref), payload=blocks[0]) == blobs[0]
-
-
-def test_a_block_belongs_to_the_transfer_of_its_topic() -> None:
-    uplink = Uplink({"a"}, block_bytes=BLOCK, max_bytes=1 << 20)
-    _, blocks = cut(b"blob", block_bytes=BLOCK)
-    with pytest.raises(DecodeError, match="came as"):
-        uplink.add("a", "0" * 16, payload=blocks[0])
+def test_a_larger_update_is_asked_for_and_removed_once_it_is_answered(
+    folder: Path,
+) -> None:
+    needs: list[tuple[str, Need]] = []
+    intake, answers = open_intake(folder, needs)
+    blob = b"nonsense" * 1000
+    listing = Listing.of(blob, block_bytes=BLOCK)
+    transfer = transfer_id(listing.head.blob)
+    announcement = TOPICS.device("a", "up", transfer, "m")
+    assert intake.receive(announcement, listing.frame) is None
+    assert needs == [("a", Need(listing.head.blob, "f"))]
+    parts = set(folder.glob("*/a/*.part"))
+    assert parts
+    assert send(intake, "a", blob) == Declined(OFFER.round, "a")
+    assert not any(part.exists() for part in parts)
+    intake.receive(announcement, listing.frame)
+    assert [receipt.transfer for _, receipt in answers] == [transfer] * 2

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes import MemoryBroker
-from wire_protocol.blobs import BlobRef, Block, Need
+from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.codecs import codec_named
+from wire_protocol.cutting import Listing
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Received
@@ -64,7 +65,8 @@ class ScriptedServer:
         """Publish the server's info and answer needs until the block ends."""
         for rest in ("need", "evt", "info"):
             await self._link.subscribe(TOPICS.device("+", rest))
-        await self._link.subscribe(TOPICS.device("+", "up", "+", "b", "+"))
+        for rest in (("m",), ("b", "+")):
+            await self._link.subscribe(TOPICS.device("+", "up", "+", *rest))
         await self.inform()
         task = asyncio.create_task(self._listen())
         try:
@@ -148,6 +150,10 @@ class ScriptedServer:
             match TOPICS.levels(event.topic):
                 case ("d", _, "need"):
                     await self._serve(expect(Need, event.payload)[0])
+                case ("d", device, "up", _, "m"):
+                    head, _ = expect(BlockList, event.payload)
+                    need = frame(Need(head.blob, "f" * 64))
+                    await self.say(TOPICS.device(device, "cmd", "need"), need)
                 case ("d", device, "up", transfer, "b", _):
                     block, body = expect(Block, event.payload)
                     self._collect(device, transfer, block, body)
@@ -157,6 +163,9 @@ class ScriptedServer:
         blob = self.blobs.get(need.blob.sha256)
         if blob is None:
             return
+        if need.hashes:
+            listing = Listing.of(blob, block_bytes=BLOCK_BYTES)
+            await self.say(TOPICS.block_list(need.blob.sha256), listing.frame)
         _, frames = cut(blob, block_bytes=BLOCK_BYTES)
         for index in wanted_blocks(need.wanted, count=len(frames)):
             await self.say(TOPICS.blocks(need.blob.sha256, index), frames[index])

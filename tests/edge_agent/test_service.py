@@ -142,8 +142,10 @@ def test_lost_blocks_are_asked_for_again(tmp_path: Path) -> None:
             expect(Need, raw)[0]
             for raw in server.broker.sent(TOPICS.device("a", "need"))
         ]
-        asked = [need.wanted for need in needs if need.blob == offer.keyframe]
-        assert asked == ["3fff", "4"]  # all, then the third block
+        asked = [need for need in needs if need.blob == offer.keyframe]
+        assert [need.hashes for need in asked] == [True, False, True]
+        # a window, the rest when half of it came, and then the third block
+        assert [need.wanted for need in asked] == ["ff", "3f00", "4"]
 
     play(scenario, tmp_path)
 
