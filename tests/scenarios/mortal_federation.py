@@ -25,6 +25,7 @@ from broker_server.store import Store
 from edge_agent import service as agent_service
 from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
 from edge_agent.examples import ExampleStore
+from edge_agent.presence import link_settings
 from edge_agent.state_files import StateFiles
 from tests.edge_agent.agents import finding
 from tests.fakes import MemoryBroker
@@ -189,7 +190,7 @@ class Federation:
         store = ExampleStore.load(config.data.examples, holdout=0.2, seed=1)
         first = self._first_connection[device]
         self._first_connection[device] += 1 << 20
-        settings = agent_service.link_settings(config, first_connection=first)
+        settings = link_settings(config, first_connection=first)
         link = self.broker.link(will=settings.will, first_connection=first)
         loop = asyncio.get_running_loop()
         try:

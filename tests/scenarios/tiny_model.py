@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from edge_agent.artifacts import Artifact, remember_passed
+from edge_agent.state_files import StateFiles
 from edge_agent.trainers.graphs import Graphs
 from edge_agent.trainers.trainer import Trainer
 from tests.edge_agent.agents import finding
@@ -51,7 +52,7 @@ def pass_self_test(state_dir: Path, artifact: Path) -> None:
     kept = Artifact(
         ref.sha256, state_dir / "artifacts" / ref.sha256, Manifest.from_json(raw)
     )
-    remember_passed(kept, finding().label)
+    remember_passed(kept, finding().label, files=StateFiles(state_dir))
 
 
 def write_tiny_examples(path: Path, *, seed: int, count: int = 40) -> None:
