@@ -13,7 +13,7 @@ from random import SystemRandom
 from typing import Final, TypeVar
 
 from edge_agent.download import Download
-from wire_protocol.atomic_file import write_atomically
+from edge_agent.state_files import write_state
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.cutting import Listing, bitmap
 from wire_protocol.errors import DecodeError, Reason, TransportError
@@ -92,12 +92,12 @@ class Fetcher:
 
         Raises:
             DecodeError, DiskFullError, RefusedError: As ``fetch``.
-            OSError: ``path`` cannot be written.
+            ConfigError: ``path`` cannot be written.
         """
         with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             await self._arrived(download, download.check, info=info)
             if not download.move_to(path):
-                write_atomically(path, await download.content())
+                write_state(path, await download.content())
         self.bytes_fetched += ref.size
 
     def receive(self, payload: bytes) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent.artifacts import (
     Artifact,
@@ -94,12 +95,16 @@ class RoundWork:
         async def fetch_blob(ref: BlobRef, most: int) -> bytes:
             return await self._fetcher.fetch(ref, info=info, max_bytes=most)
 
+        async def fetch_file(ref: BlobRef, path: Path, most: int) -> None:
+            await self._fetcher.fetch_file(ref, path, info=info, max_bytes=most)
+
         artifact = self._artifact
         if artifact is None or artifact.digest != offer.manifest.sha256:
             artifact = await self._cache.get(
                 offer.manifest,
                 family=self._runtime.runtime.family,
                 fetch_blob=fetch_blob,
+                fetch_file=fetch_file,
             )
             self._store.check_fit(artifact.manifest)
             await self._prove(artifact)

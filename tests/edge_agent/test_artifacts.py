@@ -45,7 +45,13 @@ def get(
     family: str = "onnx",
 ) -> Artifact:
     cache = ArtifactCache(folder)
-    return asyncio.run(cache.get(MANIFEST, family=family, fetch_blob=source))
+
+    async def fetch_file(ref: BlobRef, path: Path, most: int) -> None:
+        write_state(path, await source(ref, most))
+
+    return asyncio.run(
+        cache.get(MANIFEST, family=family, fetch_blob=source, fetch_file=fetch_file)
+    )
 
 
 def test_only_the_family_is_fetched_and_only_once(tmp_path: Path) -> None:
