@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from broker_server.carousel import Carousel, Pace
@@ -125,11 +126,8 @@ class Distribution:
         for digest, carousel in self._carousels.items():
             turn = carousel.take(now=now)
             if turn.listing:
-                sends.append(lambda digest=digest: self._send_list(digest))
-            sends += [
-                lambda digest=digest, index=index: self._send(digest, index)
-                for index in turn.blocks
-            ]
+                sends.append(partial(self._send_list, digest))
+            sends += [partial(self._send, digest, index) for index in turn.blocks]
         for start in range(0, len(sends), BURST_BLOCKS):
             burst = sends[start : start + BURST_BLOCKS]
             await asyncio.gather(*(send() for send in burst))

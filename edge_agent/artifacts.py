@@ -19,6 +19,8 @@ from wire_protocol.manifest import (
 
 FetchBlob: TypeAlias = Callable[[BlobRef, int], Awaitable[bytes]]
 """Gets a blob of at most so many bytes from the network."""
+FetchFile: TypeAlias = Callable[[BlobRef, Path, int], Awaitable[None]]
+"""Makes a blob of at most so many bytes a file, in a folder that exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,12 @@ class ArtifactCache:
         self._folder = files.folder / "artifacts"
 
     async def get(
-        self, ref: BlobRef, *, family: str, fetch_blob: FetchBlob
+        self,
+        ref: BlobRef,
+        *,
+        family: str,
+        fetch_blob: FetchBlob,
+        fetch_file: FetchFile,
     ) -> Artifact:
         """Return the artifact, fetching what is not here or is damaged.
 
@@ -46,28 +53,30 @@ class ArtifactCache:
             DecodeError: The manifest is none, too large, or has no files for
                 ``family``.
             StorageError: The folder cannot be written.
+            RefusedError: As ``fetch_file``; there may be no room.
         """
         folder = self._folder / ref.sha256
-
-        async def file(name: str, blob: BlobRef, most: int) -> bytes:
-            path = folder / name
-            content = _content(path, blob)
-            if content is None:
-                content = await fetch_blob(blob, most)
-                self._files.write(path, content)
-            return content
-
-        raw = await file("manifest.json", ref, MAX_MANIFEST_BYTES)
+        kept = folder / "manifest.json"
+        if _is(kept, ref):
+            raw = kept.read_bytes()
+        else:
+            raw = await fetch_blob(ref, MAX_MANIFEST_BYTES)
+            self._files.write(kept, raw)
         manifest = Manifest.from_json(raw)
         files = manifest.family_files(family)
         if not files:
             raise DecodeError(
                 f"{manifest.name} has no files for {family}", reason=Reason.WRONG_SCHEMA
             )
+        refs = {
+            folder / name: BlobRef(wanted.sha256, wanted.size)
+            for name, wanted in files.items()
+        }
         await asyncio.gather(
             *(
-                file(name, BlobRef(wanted.sha256, wanted.size), MAX_ARTIFACT_BYTES)
-                for name, wanted in files.items()
+                fetch_file(blob, path, MAX_ARTIFACT_BYTES)
+                for path, blob in refs.items()
+                if not _is(path, blob)
             )
         )
         return Artifact(ref.sha256, folder, manifest)
@@ -95,12 +104,12 @@ def _memory(artifact: Artifact) -> Path:
     return artifact.folder / "passed.json"
 
 
-def _content(path: Path, blob: BlobRef) -> bytes | None:
-    """Read ``path`` if it holds ``blob``, whole."""
+def _is(path: Path, blob: BlobRef) -> bool:
+    """Tell whether ``path`` holds ``blob``, whole; never is it all in memory."""
     try:
         if path.stat().st_size != blob.size:
-            return None
-        content = path.read_bytes()
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == blob.sha256
     except OSError:
-        return None
-    return content if hashlib.sha256(content).hexdigest() == blob.sha256 else None
+        return False

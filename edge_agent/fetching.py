@@ -13,7 +13,6 @@ from random import SystemRandom
 from typing import Final, TypeVar
 
 from edge_agent.download import Download
-from wire_protocol.atomic_file import write_atomically
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.cutting import Listing, bitmap
 from wire_protocol.errors import DecodeError, Reason, TransportError
@@ -84,20 +83,26 @@ class Fetcher:
         return content
 
     async def fetch_file(
-        self, ref: BlobRef, path: Path, *, info: ServerInfo, max_bytes: int
+        self,
+        ref: BlobRef,
+        path: Path,
+        *,
+        info: ServerInfo,
+        max_bytes: int,
+        write: Callable[[Path, bytes], None],
     ) -> None:
         """Make the blob ``ref`` the file ``path``, in the file system of the parts.
 
-        Never is more than a block of it in memory.
+        Never is more than a block of it in memory; one of a single block has no part
+        file and is given to ``write``.
 
         Raises:
             DecodeError, DiskFullError, RefusedError: As ``fetch``.
-            OSError: ``path`` cannot be written.
         """
         with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             await self._arrived(download, download.check, info=info)
             if not download.move_to(path):
-                write_atomically(path, await download.content())
+                write(path, await download.content())
         self.bytes_fetched += ref.size
 
     def receive(self, payload: bytes) -> None:

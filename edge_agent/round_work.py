@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edge_agent.artifacts import (
     Artifact,
@@ -50,7 +51,7 @@ from wire_protocol.error_feedback import encode
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
-from wire_protocol.transfer import blob_ref, transfer_id
+from wire_protocol.cutting import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
@@ -131,12 +132,22 @@ class RoundWork:
         async def fetch_blob(ref: BlobRef, most: int) -> bytes:
             return await self._fetcher.fetch(ref, info=await info(), max_bytes=most)
 
+        async def fetch_file(ref: BlobRef, path: Path, most: int) -> None:
+            await self._fetcher.fetch_file(
+                ref,
+                path,
+                info=await info(),
+                max_bytes=most,
+                write=self._files.write,
+            )
+
         artifact = self._artifact
         if artifact is None or artifact.digest != offer.manifest.sha256:
             artifact = await self._cache.get(
                 offer.manifest,
                 family=self._runtime.runtime.family,
                 fetch_blob=fetch_blob,
+                fetch_file=fetch_file,
             )
             self._store.check_fit(artifact.manifest)
             await self._prove(artifact)

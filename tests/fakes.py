@@ -30,6 +30,7 @@ class MemoryBroker:
         self.links: list[MemoryLink] = []
         self.retained: dict[str, bytes] = {}
         self.published: list[tuple[str, bytes]] = []
+        self.max_packet_bytes: int | None = None
         self.loses: Callable[[str], bool] = lambda _: False
         """Whether a message on this topic is acknowledged and then lost."""
         self._changed = asyncio.Condition()
@@ -137,7 +138,9 @@ class MemoryLink:
         """Connect (again): retained messages of all subscriptions come first."""
         self._connected = True
         self._connections += 1
-        self._events.put_nowait(Connected(self._connections, "5"))
+        self._events.put_nowait(
+            Connected(self._connections, "5", self._broker.max_packet_bytes)
+        )
         for topic_filter in self.filters:
             self._hear_retained(topic_filter)
 

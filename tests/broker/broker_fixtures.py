@@ -24,10 +24,10 @@ def free_port() -> int:
 class Mosquitto:
     """A broker on a port of its own that a test may kill and start again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, settings: str = "") -> None:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(mosquitto_conf(self.port))
+        self._config.write_text(mosquitto_conf(self.port) + settings)
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
 

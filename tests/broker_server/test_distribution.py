@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from broker_server.carousel import Pace
-from broker_server.distribution import BURST_BLOCKS, Distribution
+from broker_server.distribution import BURST_BLOCKS, LARGE_BYTES, Distribution
 from wire_protocol.blobs import Need
+from wire_protocol.cutting import Listing, cut
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.topics import Topics
 from wire_protocol.transfer import Assembly, Block, blob_ref, expect
@@ -145,3 +146,60 @@ def test_a_blob_withdrawn_while_waited_for_is_not_sent() -> None:
         await settled(wire, 0)
 
     assert rehearse(script).sent == []
+
+
+def test_who_begins_gets_the_list_once_for_all() -> None:
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        for number in range(5):
+            distribution.ask(Need(REF, "3", hashes=True), device=f"d{number}")
+        await settled(wire, 3)
+
+    wire = rehearse(script, pace=Pace(quiet_s=0, most_s=1, rest_s=0, company_s=0))
+    topics = [topic for topic, _ in wire.sent]
+    assert topics == [
+        TOPICS.block_list(REF.sha256),
+        TOPICS.blocks(REF.sha256, 0),
+        TOPICS.blocks(REF.sha256, 1),
+    ]
+    listing = Listing.of(BLOB, block_bytes=1024)
+    assert wire.sent[0][1] == listing.frame
+
+
+def test_a_large_blob_is_listed_too() -> None:
+    large = bytes(LARGE_BYTES + 1)
+    listing = Listing.of(large, block_bytes=1024)
+
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        distribution.offer({listing.head.blob.sha256: large})
+        distribution.ask(Need(listing.head.blob, "", hashes=True), device="a")
+        await wire.until(1)
+
+    pace = Pace(quiet_s=0, most_s=1, rest_s=0, company_s=0)
+    assert rehearse(script, pace=pace).sent[0][1] == listing.frame
+
+
+def test_after_a_new_cut_blocks_have_the_new_size() -> None:
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        distribution.ask(Need(REF, "fff"), device="a")
+        distribution.recut(4096)
+        await settled(wire, 0)
+        distribution.ask(Need(REF, "2"), device="a")
+        await settled(wire, 1)
+
+    ((topic, payload),) = rehearse(script).sent
+    assert topic == TOPICS.blocks(REF.sha256, 1)
+    assert payload == cut(BLOB, block_bytes=4096)[1][1]
+
+
+def test_blobs_wait_for_their_company_without_holding_up_others() -> None:
+    other = b"small"
+
+    async def script(distribution: Distribution, wire: Wire) -> None:
+        distribution.offer({REF.sha256: BLOB, blob_ref(other).sha256: other})
+        distribution.ask(Need(REF, "1", hashes=True), device="a")
+        distribution.ask(Need(blob_ref(other), "1"), device="b")
+        await wire.until(1)
+        assert wire.sent[0][0] == TOPICS.blocks(blob_ref(other).sha256, 0)
+        await wire.until(3)
+
+    rehearse(script, pace=Pace(quiet_s=0, most_s=1, rest_s=0, company_s=0.01))

@@ -65,8 +65,8 @@ class ScriptedServer:
         """Publish the server's info and answer needs until the block ends."""
         for rest in ("need", "evt", "info"):
             await self._link.subscribe(TOPICS.device("+", rest))
-        for rest in (("m",), ("b", "+")):
-            await self._link.subscribe(TOPICS.device("+", "up", "+", *rest))
+        for topic_filter in ("up/+/m", "up/+/b/+"):
+            await self._link.subscribe(TOPICS.device("+", topic_filter))
         await self.inform()
         task = asyncio.create_task(self._listen())
         try:

@@ -44,8 +44,15 @@ def get(
     *,
     family: str = "onnx",
 ) -> Artifact:
-    cache = ArtifactCache(StateFiles(folder))
-    return asyncio.run(cache.get(MANIFEST, family=family, fetch_blob=source))
+    files = StateFiles(folder)
+
+    async def fetch_file(ref: BlobRef, path: Path, most: int) -> None:
+        files.write(path, await source(ref, most))
+
+    cache = ArtifactCache(files)
+    return asyncio.run(
+        cache.get(MANIFEST, family=family, fetch_blob=source, fetch_file=fetch_file)
+    )
 
 
 def test_only_the_family_is_fetched_and_only_once(tmp_path: Path) -> None:
