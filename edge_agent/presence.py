@@ -80,7 +80,13 @@ class Presence:
         note = state_note(phase, round_id=_round_of(state))
         await self._say(note, "state", qos=0, retain=True)
 
-    async def tell_telemetry(self, state: State, *, written_bytes: int) -> None:
+    async def tell(self, state: State, *, written_bytes: int) -> None:
+        """Tell people the new state, and after a round what it cost."""
+        if isinstance(state, Idle):
+            await self.tell_cost(state, written_bytes=written_bytes)
+        await self.tell_state(state)
+
+    async def tell_cost(self, state: State, *, written_bytes: int) -> None:
         """Tell people what it cost so far."""
         round_id = _round_of(state)
         note = telemetry_note(

@@ -143,7 +143,7 @@ def test_lost_blocks_are_asked_for_again(tmp_path: Path) -> None:
             for raw in server.broker.sent(TOPICS.device("a", "need"))
         ]
         asked = [need.wanted for need in needs if need.blob == offer.keyframe]
-        assert asked == ["1fff", "4"]  # all, then the third block
+        assert asked == ["3fff", "4"]  # all, then the third block
 
     play(scenario, tmp_path)
 
