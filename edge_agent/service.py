@@ -25,7 +25,7 @@ from edge_agent.greeting import Greeting
 from edge_agent.inbox import receipt_event, round_event
 from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
-from edge_agent.presence import Presence
+from edge_agent.presence import Presence, summary
 from edge_agent.probe import Finding
 from edge_agent.round_work import RoundWork
 from edge_agent.session import (
@@ -219,7 +219,7 @@ class Service:
                 self._connected = True
                 self._since = self._clock()
                 self._begin(self._greet(online=True))
-                if not isinstance(self._state, Idle):
+                if self._state != Idle():  # the broker may have kept an older one
                     self._begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
                 self._connected = False
@@ -278,7 +278,7 @@ class Service:
         self._state, effects = outcome
         for effect in effects:
             self._perform(effect)
-        if type(self._state) is not type(before):
+        if summary(self._state) != summary(before):
             written = self._files.written_bytes
             self._begin(self._presence.tell(self._state, written_bytes=written))
         # by a receipt, or by our giving up, the server knows that we are free again
