@@ -76,13 +76,20 @@ class Presence:
 
     async def tell_state(self, state: State) -> None:
         """Tell people what the device does now."""
-        phase = type(state).__name__.lower()
-        note = state_note(phase, round_id=_round_of(state))
-        await self._say(note, "state", qos=0, retain=True)
+        phase, round_id = summary(state)
+        await self._say(
+            state_note(phase, round_id=round_id), "state", qos=0, retain=True
+        )
 
-    async def tell_telemetry(self, state: State, *, written_bytes: int) -> None:
+    async def tell(self, state: State, *, written_bytes: int) -> None:
+        """Tell people the new state, and after a round what it cost."""
+        if isinstance(state, Idle):
+            await self.tell_cost(state, written_bytes=written_bytes)
+        await self.tell_state(state)
+
+    async def tell_cost(self, state: State, *, written_bytes: int) -> None:
         """Tell people what it cost so far."""
-        round_id = _round_of(state)
+        _, round_id = summary(state)
         note = telemetry_note(
             self._link, round_id=round_id, written_bytes=written_bytes
         )
@@ -100,7 +107,9 @@ def busy_round(state: State) -> int:
     return 0 if isinstance(state, Idle) else state.offer.round
 
 
-def _round_of(state: State) -> int | None:
+def summary(state: State) -> tuple[str, int | None]:
+    """Return what people are told of ``state``: its phase and its round."""
+    phase = type(state).__name__.lower()
     if isinstance(state, Idle):
-        return state.done.round if state.done else None
-    return state.offer.round
+        return phase, state.done.round if state.done else None
+    return phase, state.offer.round

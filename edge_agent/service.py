@@ -25,7 +25,7 @@ from edge_agent.greeting import Greeting
 from edge_agent.inbox import receipt_event, round_event
 from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
-from edge_agent.presence import Presence
+from edge_agent.presence import Presence, summary
 from edge_agent.probe import Finding
 from edge_agent.round_work import RoundWork
 from edge_agent.session import (
@@ -200,11 +200,10 @@ class Service:
 
     async def _say_farewell(self) -> None:
         self._happen(Leaving())
-        self._tell_telemetry()
-        if self._chores:
-            await asyncio.wait(self._chores, timeout=FAREWELL_S)
-        sent, received = astuple(self._link.traffic)
         written = self._written_bytes
+        self._begin(self._presence.tell_cost(self._state, written_bytes=written))
+        await asyncio.wait(self._chores, timeout=FAREWELL_S)
+        sent, received = astuple(self._link.traffic)
         log.info("bytes: %d sent, %d received, %d written", sent, received, written)
 
     def _resume(self) -> None:
@@ -234,7 +233,7 @@ class Service:
                 self._connected = True
                 self._since = self._clock()
                 self._begin(self._greet(online=True))
-                if not isinstance(self._state, Idle):
+                if self._state != Idle():  # the broker may have kept an older one
                     self._begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
                 self._connected = False
@@ -295,8 +294,9 @@ class Service:
         self._state, effects = outcome
         for effect in effects:
             self._perform(effect)
-        if type(self._state) is not type(before):
-            self._announce()
+        if summary(self._state) != summary(before):
+            written = self._written_bytes
+            self._begin(self._presence.tell(self._state, written_bytes=written))
         # by a receipt, or by our giving up, the server knows that we are free again
         told = isinstance(event, Receipted) or any(
             isinstance(effect, Abandon) for effect in effects
@@ -321,10 +321,10 @@ class Service:
         match effect:
             case Fetch(offer):
                 self._count(offer)
-                self._task = self._begin(self._try(offer, self._fetch(offer)))
+                self._task = self._begin(self._try(offer, self._fetch))
             case Train(offer):
                 self._count(offer)
-                self._task = self._begin(self._try(offer, self._train(offer)))
+                self._task = self._begin(self._try(offer, self._train))
             case Report(number, transfer):
                 self._task = self._begin(self._report(number, transfer))
             case Nudge():
@@ -349,10 +349,12 @@ class Service:
                 offer.budget_s, self._happen, BudgetSpent(offer.round)
             )
 
-    async def _try(self, offer: RoundOffer, work: Awaitable[Event]) -> None:
+    async def _try(
+        self, offer: RoundOffer, work: Callable[[RoundOffer], Awaitable[Event]]
+    ) -> None:
         """Do a part of the round's work; what it ends with happens."""
         try:
-            event = await work
+            event = await work(offer)
         except EdgefedError as error:
             log.error("round %d: %s", offer.round, error)  # noqa: TRY400 - expected
             event = Failed(offer.round, reason_of(error))
@@ -389,16 +391,6 @@ class Service:
         await self._link.publish(topic, frame(Abandoned(round_id, reason)))
 
     # --- the rest -------------------------------------------------------------
-
-    def _announce(self) -> None:
-        """Tell people the new phase, and after a round what it cost."""
-        if isinstance(self._state, Idle):
-            self._tell_telemetry()
-        self._begin(self._presence.tell_state(self._state))
-
-    def _tell_telemetry(self) -> None:
-        written = self._written_bytes
-        self._begin(self._presence.tell_telemetry(self._state, written_bytes=written))
 
     def _begin(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(call)

@@ -238,7 +238,7 @@ def step(state: State, event: Event) -> Outcome:  # noqa: C901, PLR0912 - a row 
             return Idle(offer, reason), (Stop(number), Abandon(number, reason))
         case Reporting(transfer=sent), OutboxLost(number, transfer) if sent == transfer:
             reason = Reason.TRAINING_FAILED
-            return Idle(offer, reason), (Stop(number), Abandon(number, reason))
+            return _reported(state, Abandon(number, reason), declined=reason)
         case Reporting(), _:
             return state, ()
         case Training(
@@ -345,19 +345,24 @@ def _offered_meanwhile(
 def _receipted(state: State, receipt: Receipted) -> Outcome:
     number, transfer = receipt.round, receipt.transfer
     match state:
-        case Reporting(offer, sent, following) if (number, transfer) == (
-            offer.round,
-            sent,
-        ):
+        case Reporting(offer, sent) if (number, transfer) == (offer.round, sent):
             # Duplicate: the round counts another update of this device, which was
             # trained from the same base; folded back, it would count twice.
             counts = receipt.reason in (Reason.ACCEPTED, Reason.DUPLICATE)
             verdict = (Commit if counts else FoldBack)(number, transfer)
-            if following is not None:
-                return Fetching(following), (Stop(number), verdict, Fetch(following))
-            return Idle(offer), (Stop(number), verdict)
+            return _reported(state, verdict)
         case _ if receipt.reason is Reason.ROUND_FAILED:
             # it was accepted, and then its merge was not finite
             return state, (FoldBack(number, transfer),)
         case _:
             return state, ()
+
+
+def _reported(
+    state: Reporting, effect: Effect, *, declined: Reason | None = None
+) -> Outcome:
+    """End reporting with ``effect``, and begin what waited for that."""
+    ending = (Stop(state.offer.round), effect)
+    if state.next is not None:
+        return Fetching(state.next), (*ending, Fetch(state.next))
+    return Idle(state.offer, declined), ending
