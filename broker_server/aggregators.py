@@ -1,64 +1,95 @@
-"""Aggregators: fold the client updates of one round into one mean delta.
+"""Aggregators: one mean delta out of the client updates of a merge, chunk by chunk.
 
-An aggregator is three pure functions over an opaque state that is handed on: whoever
-passes a state to ``add`` must use the returned one from then on, so that the sum may
-be kept in place. This module is pure.
+Updates stay encoded. A pass over a ``Cohort`` decodes the same 65,536 parameters of
+every update, then the next ones, so memory is that of the model and of one chunk. An
+aggregator is two pure functions: ``weigh`` gives every update a factor, and may go over
+the cohort first (robust rules are functions of the updates' inner products);
+``combine`` makes a chunk of the mean from the updates times their factors. This module
+is pure.
 
->>> mean = weighted_mean()
->>> state = mean.add(mean.zero(2), np.array([0.0, 4.0], np.float32), 3.0)
->>> state = mean.add(state, np.array([0.0, 0.0], np.float32), 1.0)
->>> mean.result(state).tolist()
-[0.0, 3.0]
+>>> def opened(scratch: Vector, factors: Sequence[float]) -> list[Iterator[Vector]]:
+...     deltas = [np.full(2, 4.0, np.float32), np.zeros(2, np.float32)]
+...     return [iter([delta * f]) for delta, f in zip(deltas, factors)]
+>>> aggregated(Cohort(2, (3.0, 1.0), opened), weighted_mean()).tolist()
+[3.0, 3.0]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wire_protocol.errors import EmptyRoundError
 from wire_protocol.params import Vector
-
-State = TypeVar("State")
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregator(Generic[State]):
-    """Fold updates one at a time: a round never holds all of them in memory."""
-
-    zero: Callable[[int], State]
-    add: Callable[[State, Vector, float], State]
-    result: Callable[[State], Vector]
+from wire_protocol.uniform_quantizer import CHUNK
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedSum:
-    """Sum of ``weight * delta``, float64 ``[size]``, and sum of ``weight``."""
+class Cohort:
+    """The updates of one merge, in the order they count: deltas of ``size`` values.
 
-    total: NDArray[np.float64]
-    weight: float
-
-
-def weighted_mean() -> Aggregator[WeightedSum]:
-    """Average the deltas: Federated Averaging (McMahan et al., AISTATS 2017).
-
-    The weight is the number of examples. ``result`` raises ``EmptyRoundError`` when
-    nothing was added.
+    ``open(scratch, factors)`` begins a pass and returns the chunks of every update
+    times its factor. All are written into ``scratch``, so each is to be used before
+    the next is asked for.
     """
 
-    def zero(size: int) -> WeightedSum:
-        return WeightedSum(np.zeros(size), 0.0)
+    size: int
+    weights: tuple[float, ...]
+    open: Callable[[Vector, Sequence[float]], Sequence[Iterator[Vector]]]
 
-    def add(state: WeightedSum, delta: Vector, weight: float) -> WeightedSum:
-        total = state.total
-        total += np.multiply(delta, weight, dtype=np.float64)
-        return WeightedSum(total, state.weight + weight)
+    def chunks(
+        self, factors: Sequence[float]
+    ) -> Iterator[tuple[slice, Iterator[Vector]]]:
+        """Yield which parameters a chunk is of, and its part of every update.
 
-    def result(state: WeightedSum) -> Vector:
-        if state.weight <= 0.0:
+        Raises:
+            DecodeError: An update is not what its codec writes.
+        """
+        scratch = np.empty(min(self.size, CHUNK), np.float32)
+        updates = self.open(scratch, factors)
+        for start in range(0, self.size, CHUNK):
+            where = slice(start, min(start + CHUNK, self.size))
+            yield where, map(next, updates)
+        for update in updates:
+            next(update, None)  # whether something follows is seen only here
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregator:
+    """``weigh(cohort)``: a factor for every update, however it is found.
+
+    ``combine(rows, out)``: a chunk of every update, times its factor, into the mean's.
+    """
+
+    weigh: Callable[[Cohort], Sequence[float]]
+    combine: Callable[[Iterable[Vector], Vector], None]
+
+
+def aggregated(cohort: Cohort, aggregator: Aggregator) -> Vector:
+    """Return what ``aggregator`` makes of ``cohort``: float32 ``[size]``."""
+    factors = aggregator.weigh(cohort)
+    mean = np.empty(cohort.size, np.float32)
+    for where, rows in cohort.chunks(factors):
+        aggregator.combine(rows, mean[where])
+    return mean
+
+
+def weighted_mean() -> Aggregator:
+    """Average the deltas: Federated Averaging (McMahan et al., AISTATS 2017).
+
+    The sum is kept in float32, one update after the other: the same bits on every
+    machine (docs/adr/0010). ``weigh`` raises ``EmptyRoundError`` if nothing has weight.
+    """
+
+    def weigh(cohort: Cohort) -> Sequence[float]:
+        total = sum(cohort.weights)
+        if total <= 0.0:
             raise EmptyRoundError("a mean needs at least one update, none was added")
-        return (state.total / state.weight).astype(np.float32)
+        return [weight / total for weight in cohort.weights]
 
-    return Aggregator(zero, add, result)
+    def combine(rows: Iterable[Vector], out: Vector) -> None:
+        out.fill(0.0)
+        for row in rows:
+            out += row
+
+    return Aggregator(weigh, combine)

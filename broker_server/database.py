@@ -18,6 +18,29 @@ from wire_protocol.errors import RefusedError
 Row = tuple[Any, ...]
 
 
+class BlobFile:
+    """One stored value, open for reading; the connection is shared as ever."""
+
+    def __init__(self, blob: sqlite3.Blob, busy: threading.RLock) -> None:
+        self._blob = blob
+        self._busy = busy
+
+    def read(self, length: int, /) -> bytes:
+        """Return the next ``length`` bytes, or those that are left."""
+        with self._busy, _explained():
+            return self._blob.read(length)
+
+    def seek(self, offset: int, /) -> None:
+        """Go to ``offset`` from the start."""
+        with self._busy, _explained():
+            self._blob.seek(offset)
+
+    def close(self) -> None:
+        """Let go of the value; its row may change again."""
+        with self._busy, _explained():
+            self._blob.close()
+
+
 class Database:
     """A connection that threads may share: one uses it at a time."""
 
@@ -91,6 +114,12 @@ class Database:
     def one(self, sql: str, values: tuple[object, ...] = ()) -> Row:
         """Return the first row, which there must be."""
         return self.all(sql, values)[0]
+
+    def blob(self, table: str, column: str, *, rowid: int) -> BlobFile:
+        """Open one value, which must stay as it is until the file is closed."""
+        with self._busy, _explained():
+            blob = self._connection.blobopen(table, column, rowid, readonly=True)
+            return BlobFile(blob, self._busy)
 
     def _migrate(self, *, readonly: bool) -> None:
         (done,) = self.one("PRAGMA user_version")

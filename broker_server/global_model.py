@@ -5,18 +5,20 @@ deltas they were sent. Each version's delta is quantized against what they hold,
 one delta rounds away is in the next (docs/protocol.md, "A round"). This module is pure.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from broker_server.aggregators import weighted_mean
+from broker_server.aggregators import Cohort, aggregated, weighted_mean
 from broker_server.server_optimizers import ServerOptimizer
+from broker_server.stored_update import Stored, StoredUpdate
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, EncodeError, Reason
 from wire_protocol.framing import expect, frame
-from wire_protocol.messages import ClientUpdate, DeltaRef, ModelDelta
+from wire_protocol.messages import DeltaRef, ModelDelta
 from wire_protocol.params import ParamLayout, Vector
 
 MAX_LISTED_DELTAS: Final = 8
@@ -46,15 +48,33 @@ def first_model(
     return GlobalModel(0, params, params, optimizer.init(layout.size))
 
 
-def mean_delta(updates: Iterable[bytes], *, size: int) -> Vector:
-    """Return the mean of accepted updates, weighted by examples, in their order."""
-    mean = weighted_mean()
-    state = mean.zero(size)
-    for blob in updates:
-        message, body = expect(ClientUpdate, blob)
-        delta = codec_named(message.codec).decode(body, size)
-        state = mean.add(state, delta, float(message.num_examples))
-    return mean.result(state)
+def mean_delta(updates: Iterable[tuple[Stored, float]], *, size: int) -> Vector:
+    """Return the mean of accepted updates, in their order: float32 ``[size]``.
+
+    Each comes with the factor its staleness leaves it of its weight, the number of its
+    examples. An update that comes as a file is read piece by piece, and closed.
+
+    Raises:
+        EmptyRoundError: There is no update.
+        DecodeError: An update is not what was once accepted.
+    """
+    opened: list[StoredUpdate] = []
+    weights: list[float] = []
+
+    def chunks(scratch: Vector, factors: Sequence[float]) -> list[Iterator[Vector]]:
+        return [
+            update.chunks(size, out=scratch, factor=factor)
+            for update, factor in zip(opened, factors, strict=True)
+        ]
+
+    with contextlib.ExitStack() as files:
+        for stored, staleness in updates:
+            update = StoredUpdate(stored)
+            files.callback(update.close)
+            opened.append(update)
+            weights.append(update.message.num_examples * staleness)
+        cohort = Cohort(size, tuple(weights), chunks)
+        return aggregated(cohort, weighted_mean())
 
 
 def advance(
@@ -73,6 +93,7 @@ def advance(
     version = model.version + 1
     head = ModelDelta(version, codec)
     blob = frame(head, codec_named(codec).encode(missing))
+    del missing
     held = follow(model.held, blob, version=version)
     return GlobalModel(version, params, held, momentum), blob
 
@@ -85,7 +106,12 @@ def follow(held: Vector, blob: bytes, *, version: int) -> Vector:
             f"expected the delta of version {version}, not {head.version}",
             reason=Reason.WRONG_BASE,
         )
-    return held + codec_named(head.codec).decode(body, held.size)
+    followed = held.copy()
+    at = 0
+    for chunk in codec_named(head.codec).chunks(body, held.size):
+        followed[at : at + chunk.size] += chunk
+        at += chunk.size
+    return followed
 
 
 def listed_deltas(

@@ -58,7 +58,8 @@ class ModelLine:
             EmptyRoundError: The round has no update.
         """
         before = self.tip
-        mean = mean_delta(self._store.payloads(number), size=before.model.params.size)
+        updates = ((payload, 1.0) for payload in self._store.payloads(number))
+        mean = mean_delta(updates, size=before.model.params.size)
         model, delta = advance(
             before.model, mean, optimizer=self._optimizer, codec=self._codec
         )

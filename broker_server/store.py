@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from broker_server.blob_folder import BlobFolder
-from broker_server.database import Database, Row
+from broker_server.database import BlobFile, Database, Row
 from broker_server.records import (
     Cause,
     DeviceRecord,
@@ -176,16 +176,12 @@ class Store:
                 ),
             )
 
-    def payloads(self, number: int) -> Iterator[bytes]:
-        """Yield the updates of an open round, one at a time, by device id."""
-        devices = self._db.all(
-            "SELECT device FROM updates WHERE round = ? ORDER BY device", (number,)
-        )
-        for (device,) in devices:
-            yield self._db.one(
-                "SELECT payload FROM updates WHERE round = ? AND device = ?",
-                (number, device),
-            )[0]
+    def payloads(self, number: int) -> Iterator[BlobFile]:
+        """Yield the updates of an open round, open for reading, by device id."""
+        for (rowid,) in self._db.all(
+            "SELECT rowid FROM updates WHERE round = ? ORDER BY device", (number,)
+        ):
+            yield self._db.blob("updates", "payload", rowid=rowid)
 
     def commit_merge(
         self,

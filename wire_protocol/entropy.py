@@ -7,14 +7,15 @@ Huffman symbol, so even a bit of 0.1 bits of information costs little more than 
 The bytes are specified in ``docs/codec.md``. This module is pure.
 
 >>> levels = np.array([0, 0, -1, 0, 7, 0, 0, 0], np.int32)
->>> unpack(Reader(pack(levels)), 8).tolist()
-[0, 0, -1, 0, 7, 0, 0, 0]
+>>> positions, nonzero = unpack(Reader(pack(levels)), 8)
+>>> positions.tolist(), nonzero.tolist()
+([2, 4], [-1, 7])
 """
 
 import struct
 import zlib
 from enum import IntEnum
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from wire_protocol.errors import DecodeError
 
 Levels = NDArray[np.int32]
+Positions = NDArray[np.intp]
 MAX_LEVEL: Final = 1 << 24
 """Largest magnitude: every integer up to it is exact in float32."""
 MAX_MASKS: Final = 16
@@ -45,28 +47,48 @@ class Layer(IntEnum):
     BYTES_HUFFMAN = 5
 
 
+_ENDS: Final = frozenset({Layer.DONE, Layer.BYTES, Layer.BYTES_HUFFMAN})
+_ESCAPED: Final = bytes([_ESCAPE])
+
+
+class Readable(Protocol):
+    """An open file, or what reads like one: ``read`` is short only at the end."""
+
+    def read(self, length: int, /) -> bytes:
+        """Return the next ``length`` bytes, or those that are left."""
+        ...
+
+
+Payload: TypeAlias = bytes | memoryview | Readable
+"""What a codec decodes: in memory, or read piece by piece from where it is stored."""
+
+
 class Reader:
     """A position in a payload; every read is checked against its end."""
 
-    def __init__(self, payload: bytes) -> None:
-        self._view = memoryview(payload)
+    def __init__(self, payload: Payload) -> None:
+        self._payload = memoryview(payload) if isinstance(payload, bytes) else payload
         self._at = 0
 
     def take(self, count: int) -> memoryview:
         """Return the next ``count`` bytes, or raise ``DecodeError``."""
+        taken = self._read(count)
         end = self._at + count
-        if end > len(self._view):
-            raise DecodeError(
-                f"the payload ends at {len(self._view)}, {end} were expected"
-            )
-        taken = self._view[self._at : end]
+        if len(taken) != count:
+            ended = self._at + len(taken)
+            raise DecodeError(f"the payload ends at {ended}, {end} were expected")
         self._at = end
         return taken
 
     def close(self) -> None:
         """Raise ``DecodeError`` unless every byte was read."""
-        if self._at != len(self._view):
-            raise DecodeError(f"{len(self._view) - self._at} bytes follow the payload")
+        if self._read(1):
+            raise DecodeError(f"more bytes follow the {self._at} of the payload")
+
+    def _read(self, count: int) -> memoryview:
+        if isinstance(self._payload, memoryview):
+            return self._payload[self._at : self._at + count]
+        return memoryview(self._payload.read(count))
 
 
 def pack(levels: Levels) -> bytes:
@@ -90,33 +112,52 @@ def pack(levels: Levels) -> bytes:
     return b"".join(layers)
 
 
-def unpack(reader: Reader, size: int) -> Levels:
-    """Return the chunk of ``size`` levels at ``reader``.
+def unpack(reader: Reader, size: int) -> tuple[Positions, NDArray[np.float32]]:
+    """Return the chunk of ``size`` levels at ``reader``: where not zero, and which.
+
+    Most levels are zero, and most others 1 or -1: only the rest is ever looked at
+    again. Levels come as float32, which holds every one that ``pack`` takes.
 
     Raises:
         DecodeError: The bytes are no such chunk. Memory stays proportional to ``size``
             whatever the bytes say.
     """
-    levels = np.zeros(size, np.int32)
-    nonzero = left = np.arange(0)
-    negative = np.zeros(0, bool)
-    for depth in range(MAX_MASKS + 1):
+    layer = reader.take(1)[0]
+    if layer == Layer.DONE:
+        return np.zeros(0, np.intp), np.zeros(0, np.float32)
+    positions = _unpack_mask(reader, size, layer)
+    count = positions.size
+    levels = _unpack_bits(reader.take(-(-count // 8)), count).astype(np.float32)
+    levels *= -2.0
+    levels += 1.0
+    layer = reader.take(1)[0]
+    if layer in _ENDS:
+        if layer != Layer.DONE:
+            levels *= 1 + _unpack_bytes(reader, count, layer)
+        return positions, levels
+    large = _unpack_mask(reader, count, layer)
+    levels[large] *= _unpack_large(reader, large.size)
+    return positions, levels
+
+
+def _unpack_large(reader: Reader, size: int) -> NDArray[np.float32]:
+    """Return ``size`` magnitudes that are 2 or more."""
+    magnitudes = np.full(size, 2.0, np.float32)
+    left: Positions | slice = slice(None)
+    for depth in range(2, MAX_MASKS + 1):
         layer = reader.take(1)[0]
         if layer == Layer.DONE:
             break
-        if depth and layer in (Layer.BYTES, Layer.BYTES_HUFFMAN):
-            levels[left] += _unpack_bytes(reader, left.size, layer)
+        if layer in _ENDS:
+            magnitudes[left] = depth + _unpack_bytes(reader, size, layer)
             break
         if depth == MAX_MASKS:
             raise DecodeError(f"a chunk has at most {MAX_MASKS} masks")
-        if depth == 0:
-            nonzero = left = _unpack_mask(reader, size, layer)
-            negative = _unpack_bits(reader.take(-(-left.size // 8)), left.size)
-        else:
-            left = left[_unpack_mask(reader, left.size, layer)]
-        levels[left] += 1
-    levels[nonzero[negative]] *= -1
-    return levels
+        ones = _unpack_mask(reader, size, layer)
+        size = ones.size
+        left = ones if isinstance(left, slice) else left[ones]
+        magnitudes[left] = depth + 1
+    return magnitudes
 
 
 def _pack_mask(mask: NDArray[np.bool_], ones: NDArray[np.intp]) -> bytes:
@@ -134,15 +175,14 @@ def _pack_mask(mask: NDArray[np.bool_], ones: NDArray[np.intp]) -> bytes:
     return best
 
 
-def _unpack_mask(reader: Reader, size: int, layer: int) -> NDArray[np.intp]:
+def _unpack_mask(reader: Reader, size: int, layer: int) -> Positions:
     """Return the positions of the ones among ``size`` bits, ascending."""
     length = -(-size // 8)
     match layer:
         case Layer.BITMAP:
-            ones = np.flatnonzero(_unpack_bits(reader.take(length), size))
+            ones = _unpack_bits(reader.take(length), size).nonzero()[0]
         case Layer.BITMAP_HUFFMAN:
-            bits = _unpack_bits(_inflated(reader, length), size)
-            ones = np.flatnonzero(bits)
+            ones = _unpack_bits(_inflated(reader, length), size).nonzero()[0]
         case Layer.GAPS_HUFFMAN:
             ones = _unpack_gaps(_inflated(reader, size), size)
         case _:
@@ -152,11 +192,19 @@ def _unpack_mask(reader: Reader, size: int, layer: int) -> NDArray[np.intp]:
     return ones
 
 
-def _unpack_gaps(written: bytes, size: int) -> NDArray[np.intp]:
+def _unpack_gaps(written: bytes, size: int) -> Positions:
     gaps = np.frombuffer(written, np.uint8)
-    ends = gaps != _ESCAPE
-    ones: NDArray[np.intp] = (np.cumsum(gaps.astype(np.intp) + ends) - 1)[ends]
-    if not ends[-1:].all() or (ones.size and ones[-1] >= size):
+    steps = gaps.astype(np.intp)
+    ones: Positions
+    if _ESCAPE in written:
+        ends = gaps != _ESCAPE
+        steps += ends
+        ones = np.cumsum(steps)[ends]
+    else:
+        steps += 1
+        ones = np.cumsum(steps)
+    ones -= 1
+    if written[-1:] == _ESCAPED or (ones.size and ones[-1] >= size):
         raise DecodeError(f"gaps do not end inside a mask of {size}")
     return ones
 
@@ -165,10 +213,10 @@ def _unpack_bits(packed: bytes | memoryview, size: int) -> NDArray[np.bool_]:
     """Return ``size`` bits, first bit highest; the padding must be zeros."""
     if len(packed) != -(-size // 8):
         raise DecodeError(f"{size} bits take {-(-size // 8)} bytes, not {len(packed)}")
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8)).view(np.bool_)
-    if bits[size:].any():
+    if size % 8 and packed[-1] << size % 8 & 0xFF:
         raise DecodeError("padding bits must be zero")
-    return bits[:size]
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size)
+    return bits.view(np.bool_)
 
 
 def _pack_bytes(rest: Levels) -> bytes:
@@ -183,11 +231,12 @@ def _unpack_bytes(reader: Reader, size: int, layer: int) -> Levels:
     if len(written) != size:
         raise DecodeError(f"{size} magnitudes take {size} bytes, not {len(written)}")
     rest = np.frombuffer(written, np.uint8).astype(np.int32)
-    escaped = np.flatnonzero(rest == _ESCAPE)
-    large = np.frombuffer(reader.take(4 * escaped.size), "<u4")
-    if ((large < _ESCAPE) | (large > MAX_LEVEL)).any():
-        raise DecodeError(f"an escaped magnitude is from {_ESCAPE} to {MAX_LEVEL}")
-    rest[escaped] = large
+    escaped = (rest == _ESCAPE).nonzero()[0]
+    if escaped.size:
+        large = np.frombuffer(reader.take(4 * escaped.size), "<u4")
+        if ((large < _ESCAPE) | (large > MAX_LEVEL)).any():
+            raise DecodeError(f"an escaped magnitude is from {_ESCAPE} to {MAX_LEVEL}")
+        rest[escaped] = large
     return rest
 
 

@@ -22,9 +22,11 @@ from wire_protocol.messages import MESSAGES, Abandoned, Message, to_header
 
 __all__ = [
     "MAX_HEADER_BYTES",
+    "PREFIX_BYTES",
     "Abandoned",
     "Frame",
     "Reason",
+    "body_start",
     "expect",
     "frame",
     "parse_frame",
@@ -33,6 +35,7 @@ __all__ = [
 MAGIC: Final = b"EFD1"
 MAX_HEADER_BYTES: Final = 64 * 1024
 _PREFIX: Final = struct.Struct("<4sI")
+PREFIX_BYTES: Final = _PREFIX.size
 _Kind = TypeVar("_Kind", bound=Message)
 
 
@@ -61,23 +64,34 @@ def frame(message: Message, body: bytes = b"") -> bytes:
     return _PREFIX.pack(MAGIC, len(header)) + header + body
 
 
-def parse_frame(raw: bytes, *, max_body_bytes: int = 1 << 28) -> Frame:
-    """Parse, or raise ``DecodeError``; nothing else, whatever ``raw`` holds."""
-    if len(raw) < _PREFIX.size:
-        raise DecodeError(f"a frame has at least {_PREFIX.size} bytes, not {len(raw)}")
+def body_start(raw: bytes) -> int:
+    """Return where the body of the frame begins whose first bytes are ``raw``.
+
+    Raises:
+        DecodeError: No frame begins like this.
+    """
+    if len(raw) < PREFIX_BYTES:
+        raise DecodeError(f"a frame has at least {PREFIX_BYTES} bytes, not {len(raw)}")
     magic, length = _PREFIX.unpack_from(raw)
     if magic != MAGIC:
         raise DecodeError(f"a frame begins with {MAGIC!r}, not {magic!r}")
-    body_start = _PREFIX.size + length
-    if length > MAX_HEADER_BYTES or body_start > len(raw):
-        raise DecodeError(f"a header of {length} bytes does not fit {len(raw)}")
-    if len(raw) - body_start > max_body_bytes:
+    if length > MAX_HEADER_BYTES:
+        raise DecodeError(f"a header of {length} bytes does not fit {MAX_HEADER_BYTES}")
+    return PREFIX_BYTES + int(length)
+
+
+def parse_frame(raw: bytes, *, max_body_bytes: int = 1 << 28) -> Frame:
+    """Parse, or raise ``DecodeError``; nothing else, whatever ``raw`` holds."""
+    start = body_start(raw)
+    if start > len(raw):
+        raise DecodeError(f"a header to byte {start} does not fit {len(raw)}")
+    if len(raw) - start > max_body_bytes:
         raise DecodeError(
-            f"a body of {len(raw) - body_start} bytes is over {max_body_bytes}",
+            f"a body of {len(raw) - start} bytes is over {max_body_bytes}",
             reason=Reason.TOO_LARGE,
         )
     try:
-        header = json.loads(raw[_PREFIX.size : body_start])
+        header = json.loads(raw[PREFIX_BYTES:start])
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"a header is JSON: {error!r:.100}") from error
     if not isinstance(header, dict):
@@ -86,7 +100,7 @@ def parse_frame(raw: bytes, *, max_body_bytes: int = 1 << 28) -> Frame:
     if kind not in MESSAGES:
         raise DecodeError(f"{kind!r} is no message this version knows")
     message = MESSAGES[kind].read(Fields(header, owner=kind))
-    return Frame(message, raw[body_start:])
+    return Frame(message, raw[start:])
 
 
 def expect(kind: type[_Kind], raw: bytes) -> tuple[_Kind, bytes]:

@@ -9,11 +9,12 @@ This module is pure.
 
 import math
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
-from wire_protocol.entropy import Levels, Reader, pack, unpack
+from wire_protocol.entropy import MAX_LEVEL, Payload, Reader, pack, unpack
 from wire_protocol.errors import DecodeError, EncodeError, Reason
 from wire_protocol.params import Vector
 
@@ -21,6 +22,8 @@ CHUNK: Final = 65_536
 _STEP: Final = struct.Struct("<f")
 _SMALLEST: Final = float(np.finfo(np.float32).tiny)
 _LARGEST: Final = float(np.finfo(np.float32).max)
+_SAFE: Final = _LARGEST / (2 * MAX_LEVEL)
+"""With this step or a smaller one, every level is a finite value."""
 
 
 def quantized(vector: Vector, *, factor: float) -> bytes:
@@ -38,8 +41,12 @@ def quantized(vector: Vector, *, factor: float) -> bytes:
     return b"".join(chunks)
 
 
-def dequantized(payload: bytes, size: int) -> Vector:
-    """Return the ``size`` values that ``payload`` stands for.
+def dequantized(
+    payload: Payload, size: int, out: Vector, factor: np.float32
+) -> Iterator[Vector]:
+    """Yield the ``size`` values of ``payload`` in chunks, each written into ``out``.
+
+    The step is multiplied by ``factor``.
 
     Raises:
         DecodeError: The bytes are no vector of that size, or it is not finite.
@@ -48,20 +55,17 @@ def dequantized(payload: bytes, size: int) -> Vector:
     (step,) = _STEP.unpack(reader.take(_STEP.size))
     if not 0.0 <= step <= _LARGEST:
         raise DecodeError(f"{step} is no step", reason=Reason.NOT_FINITE)
-    if len(payload) < _STEP.size + -(-size // CHUNK):
-        raise DecodeError(f"{len(payload)} bytes are too few for {size} values")
-    vector = np.zeros(size, np.float32)
+    scaled = np.float32(step) * factor
     for start in range(0, size, CHUNK):
-        levels = unpack(reader, min(CHUNK, size - start))
-        if _magnitude(levels) * step > _LARGEST:
+        chunk = out[: min(CHUNK, size - start)]
+        positions, levels = unpack(reader, chunk.size)
+        if step > _SAFE and float(np.abs(levels).max(initial=0.0)) * step > _LARGEST:
             raise DecodeError("a value is not finite", reason=Reason.NOT_FINITE)
-        np.multiply(
-            levels.astype(np.float32),
-            np.float32(step),
-            out=vector[start : start + CHUNK],
-        )
+        levels *= scaled
+        chunk.fill(0.0)
+        chunk[positions] = levels
+        yield chunk
     reader.close()
-    return vector
 
 
 def _step(vector: Vector, factor: float) -> float:
@@ -75,7 +79,3 @@ def _step(vector: Vector, factor: float) -> float:
     if not (math.isfinite(total) and largest + step <= _LARGEST / 2):
         raise EncodeError("the delta is not finite, or too large to mean anything")
     return step if step >= _SMALLEST else 0.0
-
-
-def _magnitude(levels: Levels) -> float:
-    return float(max(levels.max(initial=0), -levels.min(initial=0)))
