@@ -46,14 +46,17 @@ def first_model(
     return GlobalModel(0, params, params, optimizer.init(layout.size))
 
 
-def mean_delta(updates: Iterable[bytes], *, size: int) -> Vector:
-    """Return the mean of accepted updates, weighted by examples, in their order."""
+def mean_delta(updates: Iterable[tuple[bytes, float]], *, size: int) -> Vector:
+    """Return the mean of accepted updates, in their order.
+
+    Each comes with a factor; its weight is that times its number of examples.
+    """
     mean = weighted_mean()
     state = mean.zero(size)
-    for blob in updates:
+    for blob, factor in updates:
         message, body = expect(ClientUpdate, blob)
         delta = codec_named(message.codec).decode(body, size)
-        state = mean.add(state, delta, float(message.num_examples))
+        state = mean.add(state, delta, message.num_examples * factor)
     return mean.result(state)
 
 

@@ -1,13 +1,12 @@
 """Uplink: client updates put together from blocks, in bounded memory.
 
-What is being received is at most two updates for each device of the open round, none
-larger than the layout allows. This module is pure.
+What is being received is at most two updates for each device, none larger than the
+layout allows. This module is pure.
 """
 
-from collections.abc import Collection
 from typing import Final
 
-from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.errors import DecodeError
 from wire_protocol.transfer import Assembly, Block, expect, transfer_id
 
 MAX_PER_DEVICE: Final = 2
@@ -20,12 +19,9 @@ def max_update_bytes(size: int) -> int:
 
 
 class Uplink:
-    """The updates being received in one round."""
+    """The updates being received, of the open round and of earlier ones."""
 
-    def __init__(
-        self, cohort: Collection[str], *, block_bytes: int, max_bytes: int
-    ) -> None:
-        self._cohort = frozenset(cohort)
+    def __init__(self, *, block_bytes: int, max_bytes: int) -> None:
         self._block_bytes = block_bytes
         self._max_bytes = max_bytes
         self._assemblies: dict[str, dict[str, Assembly]] = {}
@@ -34,13 +30,8 @@ class Uplink:
         """Take the frame of a block; return the update when it is whole, else None.
 
         Raises:
-            DecodeError: The block is none, is not of this round's cohort, or
-                contradicts the others of its transfer.
+            DecodeError: The block is none, or contradicts the others of its transfer.
         """
-        if device not in self._cohort:
-            raise DecodeError(
-                f"{device} is not in the cohort", reason=Reason.NOT_IN_COHORT
-            )
         block, body = expect(Block, payload)
         if transfer_id(block.blob) != transfer:
             raise DecodeError(

@@ -18,8 +18,9 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
-from broker_server.service import Ending, Service
+from broker_server.service import Service
 from broker_server.store import Store
+from broker_server.tally import Ending
 from tests.broker_server.scripted_device import ScriptedDevice
 from tests.fakes import MemoryBroker
 from wire_protocol.link import Will
