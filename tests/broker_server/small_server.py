@@ -92,9 +92,10 @@ class SmallServer:
         return [await self.device(name) for name in names]
 
     async def kill(self) -> None:
-        """End the server without a farewell."""
+        """End the server without a farewell; its state folder is free again."""
         self.task.cancel()
         await asyncio.wait({self.task})
+        self.store.close()
 
     async def ended(self) -> Ending:
         """Wait until the server has ended by itself."""
