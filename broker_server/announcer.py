@@ -1,9 +1,8 @@
 """Announcer: every message the server publishes, on its topic."""
 
-import asyncio
 from typing import Final
 
-from broker_server.mailer import Mailer
+from broker_server.mailer import Mailer, Repetition
 from broker_server.publications import ServerState
 from wire_protocol.blobs import Need
 from wire_protocol.framing import frame
@@ -26,7 +25,7 @@ class Announcer:
         self._repeat = mailer.repeat
         self._repeat_s = OFFER_PATIENCE * resend_s
         self._topics = topics
-        self._repeating: dict[int, asyncio.Task[None]] = {}
+        self._repeating: dict[int, Repetition] = {}
 
     def greet(self, info: ServerInfo) -> None:
         """Say that the server is here, and what devices must know of it."""
@@ -44,6 +43,11 @@ class Announcer:
         """Close round ``number`` for whoever looks at its topic."""
         self._stop_repeating(number)
         self._post(self._topics.round(number), b"", retain=True)
+
+    def pause(self) -> None:
+        """Repeat nothing until it is offered anew; what is retained stays."""
+        for number in list(self._repeating):
+            self._stop_repeating(number)
 
     def receipt(self, device: str, receipt: UpdateReceipt) -> None:
         """Answer an update."""

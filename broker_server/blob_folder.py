@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker_server.storage_error import REMEDY, StorageError
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import RefusedError
 
@@ -20,7 +21,7 @@ class BlobFolder:
         """Store ``blob`` durably and return its digest; storing it again is free.
 
         Raises:
-            RefusedError: The folder cannot be written.
+            StorageError: The folder cannot be written.
         """
         digest = hashlib.sha256(blob).hexdigest()
         path = self.folder / digest
@@ -29,9 +30,8 @@ class BlobFolder:
         try:
             write_atomically(path, blob)
         except OSError as error:
-            raise RefusedError(
-                f"{path} cannot be written: {error.strerror}",
-                remedy="free some disk space, or correct [server] state_dir",
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror}", remedy=REMEDY
             ) from error
         return digest
 
@@ -40,14 +40,19 @@ class BlobFolder:
 
         Raises:
             RefusedError: It is gone, or no longer what it was.
+            StorageError: It cannot be read now.
         """
         path = self.folder / digest
         try:
             blob = path.read_bytes()
-        except OSError as error:
+        except FileNotFoundError as error:
             raise RefusedError(
-                f"{path} cannot be read: {error.strerror}",
+                f"{path} is missing",
                 remedy="restore the state folder from a backup, or begin a new one",
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be read: {error.strerror}", remedy=REMEDY
             ) from error
         if hashlib.sha256(blob).hexdigest() != digest:
             raise RefusedError(
@@ -57,8 +62,11 @@ class BlobFolder:
         return blob
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """Remove every other file, and what an interrupted ``put`` left."""
-        for path in self.folder.iterdir():
-            if path.name not in digests:
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+        """Remove every other file, and what an interrupted ``put`` left.
+
+        What cannot be removed now is removed another time.
+        """
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.name not in digests:
+                    path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from broker_server.records import Mode
 from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
@@ -77,38 +78,52 @@ class RoundSection:
     """How rounds are held.
 
     Attributes:
-        rounds: After how many merged rounds of this run to end; 0 is never.
-        fraction: Part C of the eligible devices that is drawn for a round.
+        mode: "sync" waits for a cohort; "buffered" invites whoever is free, and merges
+            whenever ``buffer`` updates have come, late or not.
+        buffer: How many updates make a merge in buffered mode.
+        rounds: At which version to end; 0 is never.
+        fraction: Part C of the eligible devices whose updates make a merge.
         devices: How many must be online before the first round.
         minimum: With fewer accepted updates a round fails.
-        goal: With this many a round merges at once; 0 waits for the whole cohort.
+        goal: How many updates make a merge, instead of ``fraction``; 0 leaves it that.
+        over_select: How many times as many devices are invited as make a merge.
         deadline_s: When a round merges or fails, whoever is missing.
         max_staleness: How many versions old the base of a late update may be; 0
             refuses every update that comes after its round.
         evaluate: Whether devices judge the model on their hold-outs every round.
     """
 
+    mode: Mode = "sync"
+    buffer: int = 8
     rounds: int = 0
     fraction: float = 1.0
     devices: int = 1
     minimum: int = 1
     goal: int = 0
+    over_select: float = 1.25
     deadline_s: float = 600.0
     max_staleness: int = 8
     evaluate: bool = True
 
     def __post_init__(self) -> None:
+        _check_range("buffer", self.buffer, least=1, most=500)
         _check_range("rounds", self.rounds, least=0, most=2**31)
         _check_range("fraction", self.fraction, least=0.0, most=1.0)
         _check_range("devices", self.devices, least=1, most=500)
         _check_range("minimum", self.minimum, least=1, most=500)
         _check_range("goal", self.goal, least=0, most=500)
+        _check_range("over_select", self.over_select, least=1.0, most=10.0)
         _check_range("deadline_s", self.deadline_s, least=0.1, most=1e7)
         _check_range("max_staleness", self.max_staleness, least=0, most=MAX_STALENESS)
         if 0 < self.goal < self.minimum:
             raise ConfigError(
                 f"goal {self.goal} is under minimum {self.minimum}",
                 remedy="raise goal, lower minimum, or set goal = 0 (whole cohort)",
+            )
+        if self.mode == "buffered" and not self.max_staleness:
+            raise ConfigError(
+                'mode "buffered" lives on late updates, max_staleness 0 refuses them',
+                remedy='raise max_staleness, or set mode = "sync"',
             )
 
 

@@ -6,22 +6,29 @@ counted by its reason; never an exception.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeAlias
 
-from broker_server.acceptance import Accepted, RefusedUpdateError, accept
+from broker_server.acceptance import RefusedUpdateError, Terms, accept, head_of
 from broker_server.receipts import Receipts
-from broker_server.records import Participant
+from broker_server.records import Participant, Update
 from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
-from broker_server.rounds import Declined, Reported
-from broker_server.uplink import Advance, Uplink, max_update_bytes
+from broker_server.round_events import Declined, LateReported, Reported
+from broker_server.uplink import Advance, Uplink
 from wire_protocol.blobs import Block, Need
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
-from wire_protocol.messages import Abandoned, CheckIn, RoundOffer, UpdateReceipt
+from wire_protocol.messages import (
+    Abandoned,
+    CheckIn,
+    ClientUpdate,
+    RoundOffer,
+    UpdateReceipt,
+)
 from wire_protocol.topics import Topics
 
+Heard: TypeAlias = Reported | LateReported | Declined
 _log = logging.getLogger("edgefed.server")
 
 
@@ -30,7 +37,7 @@ class Outlets:
     """Where the intake passes things on to.
 
     ``withdraw`` clears a round that is not open; ``ask`` raises ``DecodeError`` for a
-    blob that is not on offer; ``need`` asks a device for blocks of its update.
+    blob that is not on offer; ``need`` tells a device what to send of its update.
     """
 
     answer: Callable[[str, UpdateReceipt], None]
@@ -41,11 +48,17 @@ class Outlets:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """An accepted update, before it is stored."""
+class Memory:
+    """What the intake looks up, for it may long be out of its own mind.
 
-    participant: Participant
-    blob: bytes
+    ``terms`` are those of a round that no longer collects; it raises
+    ``RefusedUpdateError`` where an update of that round can no longer count.
+    """
+
+    receipt: Callable[[str, str], UpdateReceipt | None]
+    last_receipt: Callable[[str], UpdateReceipt | None]
+    accepted: Callable[[int, str], bool]
+    terms: Callable[[int], Terms]
 
 
 class Intake:
@@ -56,25 +69,22 @@ class Intake:
         topics: Topics,
         outlets: Outlets,
         *,
+        memory: Memory,
+        uplink: Uplink,
         size: int,
-        parts: Path,
-        window: int,
     ) -> None:
         self._topics = topics
         self._outlets = outlets
+        self._memory = memory
+        self._uplink = uplink
         self._size = size
         self._offer: RoundOffer | None = None
-        self._uplink = Uplink(
-            parts, window=window, max_bytes=max_update_bytes(size), admits=self._admits
-        )
         self._receipts = Receipts()
         self._abandoned: set[str] = set()
         self._heard: set[str] = set()
         self.registry = Registry()
         self.refused: Counter[Reason] = Counter()
         """Messages that were dropped or refused, since ``take_refused``."""
-        self.update: Update | None = None
-        """The update that the latest ``Reported`` is about."""
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -86,23 +96,38 @@ class Intake:
         )
 
     def open(self, offer: RoundOffer) -> None:
-        """Accept updates of this round."""
+        """Take updates of this round as it collects them; its cohort may have grown."""
+        if self._offer is None or self._offer.round != offer.round:
+            self._abandoned.clear()
         self._offer = offer
-        self._abandoned.clear()
 
     def close(self) -> None:
-        """Accept no more updates."""
-        self._offer = self.update = None
+        """Take updates of the round as late ones from now on."""
+        self._offer = None
+
+    def forget(self) -> None:
+        """Let go of the round and of all receipts: some may not have been stored."""
+        self.close()
+        self._receipts = Receipts()
+
+    def occupied(self, devices: Collection[str]) -> None:
+        """Note that these devices still work on an update of a closed round."""
+        self.registry = self.registry.occupied(devices, busy=True)
 
     def answer(self, device: str, receipt: UpdateReceipt) -> None:
         """Send a receipt, and send it again whenever its update comes again."""
         self._receipts.note(device, receipt)
         self._uplink.forget(device, receipt.transfer)
+        self.registry = self.registry.occupied({device}, busy=False)
         self._outlets.answer(device, receipt)
 
-    def recall(self, device: str, receipt: UpdateReceipt) -> None:
-        """Know a receipt from before, without sending it."""
-        self._receipts.note(device, receipt)
+    def answer_again(self, event: Reported | LateReported, *, known: str) -> None:
+        """Answer an update of a round that already has the update ``known``."""
+        given = self.receipt(event.device, event.transfer)
+        if given is None or event.transfer != known:
+            self.count(Reason.DUPLICATE)
+            given = UpdateReceipt(event.round, event.transfer, Reason.DUPLICATE)
+        self.answer(event.device, given)
 
     def count(self, reason: Reason) -> None:
         """Count something that does not count."""
@@ -138,27 +163,32 @@ class Intake:
                 self.registry = self.registry.availability(name, online=False)
 
     def receive(
-        self, topic: str, payload: bytes, *, retained: bool = False
-    ) -> Reported | Declined | None:
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retained: bool = False,
+        conn: int | None = None,
+    ) -> Heard | None:
         """Take a message; return what it means for the round, if anything."""
         try:
             levels = self._topics.levels(topic)
             if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
                 self._heard.add(levels[1])
-            return self._receive(levels, payload)
+            return self._receive(levels, payload, conn=conn)
         except DecodeError as error:
             self.count(error.reason)
             _log.debug("dropped a message on %s: %s", topic, error)
             return None
 
     def _receive(
-        self, levels: tuple[str, ...], payload: bytes
-    ) -> Reported | Declined | None:
+        self, levels: tuple[str, ...], payload: bytes, *, conn: int | None
+    ) -> Heard | None:
         match levels:
             case ("round", number) if payload:
                 self._take_offer(number)
             case ("d", device, "availability"):
-                self._take_availability(device, payload)
+                self._take_availability(device, payload, conn=conn)
             case ("d", device, "info") if payload:
                 self._take_check_in(device, expect(CheckIn, payload)[0])
             case ("d", device, "need"):
@@ -183,11 +213,13 @@ class Intake:
         if self._offer is None or int(number) != self._offer.round:
             self._outlets.withdraw(int(number))
 
-    def _take_availability(self, device: str, payload: bytes) -> None:
+    def _take_availability(
+        self, device: str, payload: bytes, *, conn: int | None
+    ) -> None:
         if payload not in (b"online", b"offline", b""):
             raise DecodeError(f"availability is online or offline, not {payload!r:.40}")
         online = payload == b"online"
-        self.registry = self.registry.availability(device, online=online)
+        self.registry = self.registry.availability(device, online=online, conn=conn)
 
     def _take_check_in(self, device: str, check_in: CheckIn) -> None:
         known = self.registry.devices.get(device)
@@ -195,17 +227,21 @@ class Intake:
         self.registry = self.registry.checked_in(device, check_in)
         if before != check_in:
             self._outlets.note_device(device, check_in)
-        last = self._receipts.last(device)
-        if last is not None and (before is None or before.conn != check_in.conn):
+        if check_in.busy and self._memory.accepted(check_in.busy, device):
+            # It does not know yet; its receipt is on the way, or comes below.
+            self.registry = self.registry.occupied({device}, busy=False)
+        if before is None or before.conn != check_in.conn:
             # It may have been cut off before its receipt came. The next round must
             # not find it in doubt, or it would send again what is counted.
-            self._outlets.answer(device, last)
+            last = self._receipts.last(device) or self._memory.last_receipt(device)
+            if last is not None:
+                self._outlets.answer(device, last)
 
-    def _take_abandoned(self, device: str, message: Abandoned) -> Declined:
+    def _take_abandoned(self, device: str, message: Abandoned) -> Declined | None:
+        busy = message.reason is Reason.BUSY
+        self.registry = self.registry.occupied({device}, busy=busy)
         if self._offer is None or message.round != self._offer.round:
-            raise DecodeError(
-                f"round {message.round} is not open", reason=Reason.WRONG_ROUND
-            )
+            return None
         if device not in self._offer.cohort:
             raise DecodeError(
                 f"{device} is not in the cohort", reason=Reason.NOT_IN_COHORT
@@ -216,68 +252,83 @@ class Intake:
         self._exclude_for(device, message.reason)
         return Declined(message.round, device)
 
-    def _admits(self, device: str) -> bool:
-        return self._offer is not None and device in self._offer.cohort
-
-    def _check_open(self) -> None:
-        if self._offer is None:
-            raise DecodeError("no round is open", reason=Reason.WRONG_ROUND)
-
-    def _take_list(
-        self, device: str, transfer: str, payload: bytes
-    ) -> Reported | Declined | None:
-        receipt = self._receipts.find(device, transfer)
+    def _take_list(self, device: str, transfer: str, payload: bytes) -> Heard | None:
+        receipt = self.receipt(device, transfer)
         if receipt is not None:
             self._outlets.answer(device, receipt)
             return None
-        self._check_open()
         advance = self._uplink.announce(device, transfer, payload=payload)
         return self._take_advance(device, transfer, advance)
 
-    def _take_block(
-        self, device: str, transfer: str, payload: bytes
-    ) -> Reported | Declined | None:
-        receipt = self._receipts.find(device, transfer)
+    def _take_block(self, device: str, transfer: str, payload: bytes) -> Heard | None:
+        receipt = self.receipt(device, transfer)
         if receipt is not None:
             # A larger update is announced when it is repeated.
             if expect(Block, payload)[0].count == 1:
                 self._outlets.answer(device, receipt)
             return None
-        self._check_open()
         advance = self._uplink.add(device, transfer, payload=payload)
         return self._take_advance(device, transfer, advance)
 
     def _take_advance(
         self, device: str, transfer: str, advance: Advance
-    ) -> Reported | Declined | None:
+    ) -> Heard | None:
         if advance.need is not None:
             self._outlets.need(device, advance.need)
-        blob = advance.blob
-        if blob is None or self._offer is None:
+        if advance.blob is None:
             return None
+        return self._take_update(device, transfer, advance.blob)
+
+    def receipt(self, device: str, transfer: str) -> UpdateReceipt | None:
+        """Return what was answered to this update, however long ago it was accepted."""
+        return self._receipts.find(device, transfer) or self._memory.receipt(
+            device, transfer
+        )
+
+    def _take_update(self, device: str, transfer: str, blob: bytes) -> Heard | None:
+        """Judge a whole update, by the terms of the round that it is of."""
+        number = self._offer.round if self._offer else 0
         try:
-            accepted = accept(self._offer, device=device, blob=blob, size=self._size)
+            message, body = head_of(blob)
+            number = message.round
+            if self._offer is not None and number == self._offer.round:
+                terms = Terms.of(self._offer)
+            else:
+                terms = self._memory.terms(number)
+            accept(terms, message, body=body, device=device, size=self._size)
         except RefusedUpdateError as error:
-            return self._refuse(device, transfer, error, number=self._offer.round)
-        participant = self._participant(device, transfer, accepted, size=len(blob))
-        self.update = Update(participant, blob)
-        return Reported(self._offer.round, device, transfer)
+            return self._refuse(device, transfer, error, number=number)
+        participant = self._participant(
+            device, transfer, message, version=terms.version, size=len(blob)
+        )
+        update = Update(participant, blob)
+        if self._offer is not None and number == self._offer.round:
+            return Reported(number, device, transfer, update)
+        return LateReported(number, device, transfer, terms.version, update)
 
     def _refuse(
         self, device: str, transfer: str, error: RefusedUpdateError, *, number: int
     ) -> Declined | None:
         self.count(error.reason)
         _log.warning("refused an update of %s: %s", device, error)
-        self.answer(device, UpdateReceipt(number, transfer, error.reason))
+        # What cannot be read has no round, but its device needs an answer.
+        self.answer(device, UpdateReceipt(max(number, 1), transfer, error.reason))
         self._exclude_for(device, error.reason)
-        return Declined(number, device) if error.ours else None
+        return Declined(number, device)
 
     def _participant(
-        self, device: str, transfer: str, accepted: Accepted, *, size: int
+        self,
+        device: str,
+        transfer: str,
+        message: ClientUpdate,
+        *,
+        version: int,
+        size: int,
     ) -> Participant:
         known = self.registry.devices.get(device)
-        message = accepted.message
         return Participant(
+            round=message.round,
+            version=version,
             device=device,
             transfer=transfer,
             runtime=known.check_in.runtime if known and known.check_in else "",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from wire_protocol.errors import TransportError
@@ -12,6 +12,25 @@ from wire_protocol.link import Link
 DRAIN_S: Final = 2.0
 MAX_REPEAT_S: Final = 60.0
 _log = logging.getLogger("edgefed.server")
+
+
+class Repetition:
+    """Something retained that is published again and again, until it is cancelled."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
+
+    def begin(self, create: Callable[[], asyncio.Task[None]]) -> None:
+        """Begin, unless it was cancelled before."""
+        if not self._cancelled:
+            self._task = create()
+
+    def cancel(self) -> None:
+        """Publish it no more."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class Mailer:
@@ -25,19 +44,51 @@ class Mailer:
         self._link = link
         self._group = group
         self._sending: set[asyncio.Task[None]] = set()
+        self._held: list[Callable[[], None]] | None = None
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Send what is posted inside when it ended well, and never if it failed.
+
+        Whatever says what was stored must not go out before it is.
+        """
+        held: list[Callable[[], None]] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+        for begin in held:
+            begin()
 
     def post(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Begin to publish at QoS 1 and return at once."""
-        # A defect in the link ends the task group, and with it the server.
-        task = self._group.create_task(self.send(topic, payload, retain=retain))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
 
-    def repeat(
-        self, topic: str, payload: bytes, *, after_s: float
-    ) -> asyncio.Task[None]:
+        def begin() -> None:
+            # A defect in the link ends the task group, and with it the server.
+            task = self._group.create_task(self.send(topic, payload, retain=retain))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+        self._when_free(begin)
+
+    def repeat(self, topic: str, payload: bytes, *, after_s: float) -> Repetition:
         """Begin to publish something retained, again and again until cancelled."""
-        return self._group.create_task(self._repeat(topic, payload, after_s=after_s))
+        repetition = Repetition()
+
+        def create() -> asyncio.Task[None]:
+            return self._group.create_task(
+                self._repeat(topic, payload, after_s=after_s)
+            )
+
+        self._when_free(lambda: repetition.begin(create))
+        return repetition
+
+    def _when_free(self, begin: Callable[[], None]) -> None:
+        if self._held is None:
+            begin()
+        else:
+            self._held.append(begin)
 
     async def _repeat(self, topic: str, payload: bytes, *, after_s: float) -> None:
         while True:

@@ -30,6 +30,17 @@ class Tip:
     blobs: Mapping[str, bytes]
 
 
+def staleness_factor(staleness: int) -> float:
+    """Return what work counts whose base is ``staleness`` versions old.
+
+    That is (1 + s) ** -0.5, as in FedBuff (Nguyen et al., AISTATS 2022).
+
+    >>> staleness_factor(0), staleness_factor(3)
+    (1.0, 0.5)
+    """
+    return float((1 + staleness) ** -0.5)
+
+
 class ModelLine:
     """Every version of one artifact's parameters, kept in the store."""
 
@@ -46,19 +57,31 @@ class ModelLine:
         store.claim(
             Identity(config.server.fleet, manifest.name, manifest.layout.digest)
         )
-        self.tip = self._restore(seed=config.server.seed)
+        self._seed = config.server.seed
+        self.tip = self._restore()
+
+    def restore(self) -> Tip:
+        """Read the newest version from the store again."""
+        self.tip = self._restore()
+        return self.tip
 
     def merge(
         self, number: int, *, began: float, clocks: Clocks, refused: Mapping[str, int]
     ) -> Tip:
-        """Merge the stored updates of round ``number`` and commit; runs in a thread.
+        """Merge what round ``number`` took and commit; runs in a thread.
+
+        What comes of it depends on what was written down alone, to the bit.
 
         Raises:
             EncodeError: The outcome is not finite; nothing was committed.
-            EmptyRoundError: The round has no update.
+            EmptyRoundError: The round took no update.
+            StorageError: It could not be stored; nothing was committed.
         """
         before = self.tip
-        updates = ((payload, 1.0) for payload in self._store.payloads(number))
+        updates = (
+            (payload, staleness_factor(before.model.version - base))
+            for payload, base in self._store.update_log.payloads(number)
+        )
         mean = mean_delta(updates, size=before.model.params.size)
         model, delta = advance(
             before.model, mean, optimizer=self._optimizer, codec=self._codec
@@ -76,12 +99,12 @@ class ModelLine:
         self.tip = self._tip(model, deltas, known.__getitem__)
         return self.tip
 
-    def _restore(self, *, seed: int) -> Tip:
+    def _restore(self) -> Tip:
         log = self._store.version_log
         latest = log.latest()
         if latest is None:
             layout = self._artifact.manifest.layout
-            model = first_model(layout, self._optimizer, seed=seed)
+            model = first_model(layout, self._optimizer, seed=self._seed)
             self._store.commit_first(log.prepare(model, None))
             return self._tip(model, (), log.blob)
         return self._tip(*latest, log.blob)

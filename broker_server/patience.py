@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from broker_server.rounds import DeadlinePassed
+from broker_server.round_events import DeadlinePassed
 
 SILENCE: Final = 5
 """Resend times without a word; a device's own reconnection usually takes less."""
@@ -59,13 +59,15 @@ class Patience:
         return self._pause is not None
 
     def set_deadline(self, passed: DeadlinePassed, *, after_s: float) -> None:
-        """End a round after this time."""
-        self._deadline = self._later(after_s, passed)
+        """End a round after this time; one that was set stays as it is."""
+        if self._deadline is None:
+            self._deadline = self._later(after_s, passed)
 
     def lift_deadline(self) -> None:
         """Let the round that ended be."""
         if self._deadline is not None:
             self._deadline.cancel()
+            self._deadline = None
 
     def call_roll(self) -> None:
         """Give every device the time to be heard; a call before this one is void."""

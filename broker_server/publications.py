@@ -12,11 +12,17 @@ from broker_server.artifact import Artifact
 from broker_server.config import ServerConfig
 from broker_server.model_line import Tip
 from broker_server.records import RoundRecord
-from broker_server.rounds import Collecting, Merging, State
+from broker_server.round_states import Collecting, Merging, State
 from wire_protocol.messages import RoundOffer, ServerInfo
 
 Phase: TypeAlias = Literal[
-    "waiting", "collecting", "merging", "failed", "finished", "stopped"
+    "waiting",
+    "collecting",
+    "merging",
+    "failed",
+    "finished",
+    "stopped",
+    "storage trouble",
 ]
 
 
@@ -120,6 +126,8 @@ def round_line(record: RoundRecord) -> str:
     'round 3 failed (deadline): 0 of 2 devices, 0.0 kB up, 0.0 kB down, 9.00 s'
     """
     parts = [f"{len(record.participants)} of {len(record.cohort)} devices"]
+    if record.late or record.carried:
+        parts.append(f"{record.late} late, {record.carried} carried")
     if record.loss is not None:
         parts.append(f"loss {record.loss:.4g}")
     if record.accuracy is not None:

@@ -25,11 +25,15 @@ MAX_DEVICES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: is it there, what can it do, may it be invited."""
+    """One device: is it there, what can it do, may it be invited.
+
+    One that is ``busy`` still works on an update, or waits for its receipt.
+    """
 
     online: bool = False
     check_in: CheckIn | None = None
     excluded: bool = False
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +47,62 @@ class Registry:
         """Devices that are there, whether they can take part or not."""
         return frozenset(name for name, one in self.devices.items() if one.online)
 
+    @property
+    def busy(self) -> frozenset[str]:
+        """Devices that are there, and whose update is still to come."""
+        return frozenset(
+            name for name, one in self.devices.items() if one.online and one.busy
+        )
+
     def checked_in(self, device: str, check_in: CheckIn) -> "Registry":
         """Take a check-in; one of another connection ends an exclusion."""
         known = self._known(device)
         anew = known.check_in is not None and known.check_in.conn != check_in.conn
-        excluded = known.excluded and not anew
-        return self._with(device, replace(known, check_in=check_in, excluded=excluded))
+        changed = replace(
+            known,
+            check_in=check_in,
+            excluded=known.excluded and not anew,
+            busy=check_in.busy > 0,
+        )
+        return self._with(device, changed)
 
-    def availability(self, device: str, *, online: bool) -> "Registry":
-        """Take ``online`` or ``offline``; who was offline must check in anew."""
-        if not online:
-            return self._with(device, Device()) if device in self.devices else self
-        return self._with(device, replace(self._known(device), online=True))
+    def availability(
+        self, device: str, *, online: bool, conn: int | None = None
+    ) -> "Registry":
+        """Take ``online`` or ``offline``; who was offline must check in anew.
+
+        ``conn`` is the connection whose will this is. A broker may find an old one dead
+        when the device has long been back on a newer one: that is no news.
+        """
+        known = self._known(device)
+        if online:
+            return self._with(device, replace(known, online=True))
+        current = known.check_in.conn if known.check_in else 0
+        stale = conn is not None and conn < current
+        if stale or device not in self.devices:
+            return self
+        return self._with(device, Device())
+
+    def occupied(self, devices: Collection[str], *, busy: bool) -> "Registry":
+        """Note that known ``devices`` still work on an update, or are done with it."""
+        changed = {
+            name: replace(self.devices[name], busy=busy)
+            for name in devices
+            if name in self.devices
+        }
+        return Registry({**self.devices, **changed})
 
     def excluded(self, device: str) -> "Registry":
         """Do not invite ``device`` until it checks in anew."""
         return self._with(device, replace(self._known(device), excluded=True))
 
-    def eligible(self, *, families: Collection[str], codec: str) -> tuple[str, ...]:
-        """Return who can take part now, sorted: online, able, and not excluded."""
+    def eligible(
+        self, *, families: Collection[str], codec: str, late: bool = True
+    ) -> tuple[str, ...]:
+        """Return who can take part now, sorted: online, able, free, not excluded.
+
+        Unless ``late`` updates count nobody is busy: old work is dropped for new.
+        """
         spoken = codec.partition(":")[0]
         return tuple(
             sorted(
@@ -69,6 +110,7 @@ class Registry:
                 for name, device in self.devices.items()
                 if device.online
                 and not device.excluded
+                and not (late and device.busy)
                 and device.check_in is not None
                 and device.check_in.family in families
                 and spoken in device.check_in.codecs

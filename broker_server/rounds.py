@@ -5,183 +5,62 @@ should happen goes out as effects; ``service.py`` turns the one into the other. 
 that has no row, and an event of another round, change nothing. Every effect may
 happen twice. This module is pure.
 
+An update that was accepted is *pending* until a merge brings it into a version. A round
+that fails takes nothing back: what is pending is carried into the next one.
+
 A device is *outstanding* until it reported or declined. The shell lets one that stays
 offline for too long decline; should it come back with its update, that still counts.
+
+Two policies share the machine. In a *sync* round the devices count whose update has the
+round's version as its base, against goal, minimum and deadline; late updates join the
+merge on top. In a *buffered* one every pending update counts against the goal, whoever
+is free may join, and only the merge itself can fail.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 
-from broker_server.records import Cause
+from broker_server.records import Cause, Pending, Update
+from broker_server.round_effects import (
+    Acknowledge,
+    Announce,
+    Close,
+    Effect,
+    GiveUp,
+    Keep,
+    Merge,
+    Offer,
+    Withdraw,
+)
+from broker_server.round_events import (
+    DeadlinePassed,
+    Declined,
+    Event,
+    Exhausted,
+    Joined,
+    LateReported,
+    Merged,
+    MergeFailed,
+    Reported,
+    Resumed,
+    Started,
+)
+from broker_server.round_states import Collecting, Failed, Merging, State, Waiting
 from wire_protocol.errors import Reason
 
-# --- states -----------------------------------------------------------------------
+_Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """No round is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Collecting:
-    """The cohort has the offer; ``reported`` maps device to accepted transfer."""
-
-    round: int
-    cohort: frozenset[str]
-    goal: int
-    minimum: int
-    reported: Mapping[str, str] = field(default_factory=dict)
-    declined: frozenset[str] = frozenset()
-
-    @property
-    def outstanding(self) -> frozenset[str]:
-        """Devices that may still send an update."""
-        return self.cohort - self.reported.keys() - self.declined
-
-
-@dataclass(frozen=True, slots=True)
-class Merging:
-    """Collection is over; the updates become a new version."""
-
-    round: int
-    reported: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The round ended without a new version."""
-
-    round: int
-
-
-State: TypeAlias = Waiting | Collecting | Merging | Failed
-
-# --- events -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A cohort was drawn; ``goal`` 0 means the whole cohort."""
-
-    round: int
-    cohort: frozenset[str]
-    goal: int
-    minimum: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """An update of the cohort was checked and found good."""
-
-    round: int
-    device: str
-    transfer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """A device abandoned the round, stays offline, or its update was refused."""
-
-    round: int
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeadlinePassed:
-    """The round has taken as long as it may."""
-
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """The server is told to end."""
-
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """The new version is committed."""
-
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class MergeFailed:
-    """The updates did not add up to a finite model."""
-
-    round: int
-
-
-Event: TypeAlias = (
-    Started | Reported | Declined | DeadlinePassed | Interrupted | Merged | MergeFailed
-)
-
-# --- effects ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Invite the cohort, and set the deadline's timer."""
-
-    round: int
-    cohort: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Store the update; always comes before its ``Acknowledge``."""
-
-    round: int
-    device: str
-    transfer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
-    """Send the receipt of an update."""
-
-    round: int
-    device: str
-    transfer: str
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """Merge the updates of these devices into a new version."""
-
-    round: int
-    devices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Close the round: it is merged."""
-
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Close the round: it failed, and its accepted updates do not count."""
-
-    round: int
-    reported: Mapping[str, str]
-    cause: Cause
-
-
-Effect: TypeAlias = Offer | Keep | Acknowledge | Merge | Announce | Withdraw
-
-
-def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def step(state: State, event: Event) -> _Step:
     """Return the next state and what the shell must now do, in order."""
     match state, event:
+        case _, Resumed(found):
+            return _resume(found) if isinstance(state, Waiting) else (state, ())
         case ((Waiting() | Failed()), Started()):
-            return _start(event)
+            return _start(state, event)
+        case _, LateReported(number, device, transfer, version):
+            new = Pending(number, device, transfer, version)
+            return _take(state, new, event.update)
         case Collecting(number), _ if event.round == number:
             return _collect(state, event)
         case Merging(number), _ if event.round == number:
@@ -190,91 +69,110 @@ def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return state, ()
 
 
-def _collect(state: Collecting, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def _collect(state: Collecting, event: Event) -> _Step:
     match event:
-        case Reported(_, device) if device in state.cohort:
-            return _report(state, event)
+        case Reported(number, device, transfer) if device in state.cohort:
+            new = Pending(number, device, transfer, state.version)
+            return _take(state, new, event.update)
+        case Joined() if state.mode == "buffered" and event.devices - state.cohort:
+            grown = replace(state, cohort=state.cohort | event.devices)
+            return grown, (_offer(grown),)
         case Declined(_, device) if device in state.outstanding:
             return _settle(replace(state, declined=state.declined | {device}))
+        case Exhausted() if state.mode == "buffered" and state.pending:
+            return _close(state)
+        case DeadlinePassed() if state.mode == "buffered":
+            return _settle(replace(state, overdue=True))
         case DeadlinePassed():
             return _close(state, "deadline")
-        case Interrupted():
-            return _withdraw(state, "stopped")
         case _:
             return state, ()
 
 
-def _merge(state: Merging, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def _merge(state: Merging, event: Event) -> _Step:
     match event:
         case Reported(number, device, transfer):
-            known = state.reported.get(device)
-            return state, _answer(number, device, transfer, known=known)
+            new = Pending(number, device, transfer, state.version)
+            return _take(state, new, event.update)
         case Merged(number):
-            return Waiting(), (Announce(number),)
-        case MergeFailed():
-            return _withdraw(state, "merge")
+            return Waiting(state.pending), (Announce(number),)
+        case MergeFailed(number):
+            return Failed(number, state.pending), (GiveUp(number, state.taken),)
         case _:
             return state, ()
 
 
-def _start(event: Started) -> tuple[State, tuple[Effect, ...]]:
-    size = len(event.cohort)
-    state = Collecting(
+def _start(state: Waiting | Failed, event: Started) -> _Step:
+    opened = Collecting(
         event.round,
+        event.version,
         event.cohort,
-        goal=min(event.goal, size) or size,
+        goal=event.goal,
         minimum=event.minimum,
+        mode=event.mode,
+        pending=state.pending,
     )
-    return state, (Offer(event.round, event.cohort),)
+    if event.mode == "sync":
+        size = len(event.cohort | opened.counted)
+        opened = replace(opened, goal=min(event.goal, size) or size)
+    settled, effects = _settle(opened)
+    return settled, (_offer(opened), *effects)
 
 
-def _report(state: Collecting, event: Reported) -> tuple[State, tuple[Effect, ...]]:
-    device, transfer = event.device, event.transfer
-    if device in state.reported:
-        known = state.reported[device]
-        return state, _answer(state.round, device, transfer, known=known)
-    reported = replace(
-        state,
-        reported={**state.reported, device: transfer},
-        declined=state.declined - {device},
-    )
-    settled, effects = _settle(reported)
-    return settled, (
-        Keep(state.round, device, transfer),
-        Acknowledge(state.round, device, transfer, Reason.ACCEPTED),
-        *effects,
-    )
+def _resume(found: Waiting | Collecting | Merging) -> _Step:
+    match found:
+        case Collecting():
+            settled, effects = _settle(found)
+            return settled, (_offer(found), *effects)
+        case Merging(number):
+            return found, (Merge(number),)
+        case Waiting():
+            return found, ()
 
 
-def _answer(
-    number: int, device: str, transfer: str, *, known: str | None
-) -> tuple[Effect, ...]:
-    """Repeat the receipt of an update; a second, different one never counts."""
-    if known is None:
-        return ()
-    reason = Reason.ACCEPTED if transfer == known else Reason.DUPLICATE
-    return (Acknowledge(number, device, transfer, reason),)
+def _take(state: State, new: Pending, update: Update) -> _Step:
+    """Keep an update; one that is known, or a second one, is only answered."""
+    known = {(one.round, one.device): one.transfer for one in _accepted(state)}
+    transfer = known.get((new.round, new.device))
+    if transfer is not None:
+        reason = Reason.ACCEPTED if new.transfer == transfer else Reason.DUPLICATE
+        return state, (Acknowledge(new.round, new.device, new.transfer, reason),)
+    kept: State = replace(state, pending=state.pending | {new})
+    effects: tuple[Effect, ...] = ()
+    if isinstance(kept, Collecting):
+        kept = replace(kept, declined=kept.declined - {new.device})
+        kept, effects = _settle(kept)
+    receipt = Acknowledge(new.round, new.device, new.transfer, Reason.ACCEPTED)
+    return kept, (Keep(update), receipt, *effects)
 
 
-def _settle(state: Collecting) -> tuple[State, tuple[Effect, ...]]:
-    """Close the round when waiting longer can change nothing."""
-    reachable = len(state.reported) + len(state.outstanding)
-    done = len(state.reported) >= state.goal or not state.outstanding
-    if done or reachable < state.minimum:
+def _accepted(state: State) -> frozenset[Pending]:
+    """Return what is in the machine's hands: pending, and taken by its merge."""
+    taken = state.taken if isinstance(state, Merging) else ()
+    return state.pending | frozenset(taken)
+
+
+def _settle(state: Collecting) -> _Step:
+    """Close the round when its goal is reached, or waiting longer changes nothing."""
+    if state.mode == "buffered":
+        enough = 1 if state.overdue else state.goal
+        return _close(state) if len(state.pending) >= enough else (state, ())
+    done = len(state.counted) >= state.goal or not state.outstanding
+    if done or len(state.counted | state.outstanding) < state.minimum:
         return _close(state, "too few")
     return state, ()
 
 
-def _close(state: Collecting, cause: Cause) -> tuple[State, tuple[Effect, ...]]:
+def _close(state: Collecting, cause: Cause = "too few") -> _Step:
     """Merge what there is, or fail for ``cause`` if that is below the minimum."""
-    if len(state.reported) < state.minimum:
-        return _withdraw(state, cause)
+    if state.mode == "sync" and len(state.counted) < state.minimum:
+        failed = Failed(state.round, state.pending)
+        return failed, (Withdraw(state.round, cause, state.outstanding),)
     # Sorted, so that the merge does not depend on who came first.
-    devices = tuple(sorted(state.reported))
-    return Merging(state.round, state.reported), (Merge(state.round, devices),)
+    taken = tuple(sorted(state.pending))
+    effects = Close(state.round, taken, state.outstanding), Merge(state.round)
+    return Merging(state.round, state.version, taken), effects
 
 
-def _withdraw(
-    state: Collecting | Merging, cause: Cause
-) -> tuple[State, tuple[Effect, ...]]:
-    return Failed(state.round), (Withdraw(state.round, state.reported, cause),)
+def _offer(state: Collecting) -> Offer:
+    return Offer(state.round, state.cohort, state.goal, state.minimum, state.mode)

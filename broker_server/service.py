@@ -2,34 +2,37 @@
 
 ``rounds.step`` decides; this module performs. Everything but the merge itself, which
 runs in a thread, happens on the event loop, one event after the other, so that no
-state needs a lock. What must last is stored before it is published.
+state needs a lock. What must last is stored before it is published: all that arrived
+together is one transaction, and what it has to say is held back until it is committed.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from broker_server import patience, rounds
+from broker_server import patience, round_effects, round_events, rounds
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
-from broker_server.convergence import Progress, has_converged, observe
+from broker_server.invitation import Invitations
+from broker_server.merger import Hindered, Merger
 from broker_server.model_line import ModelLine
-from broker_server.open_round import OpenRound, invited, new_round
 from broker_server.patience import Patience
 from broker_server.publications import Phase, round_line, server_info, server_state
-from broker_server.records import Cause, RoundRecord
-from broker_server.recovery import recover
+from broker_server.records import RoundRecord
+from broker_server.round_book import RoundBook
+from broker_server.round_states import Collecting, Failed, Merging, State, Waiting
+from broker_server.storage_error import StorageError
+from broker_server.storage_trouble import StorageTrouble
 from broker_server.store import Store
+from broker_server.tally import Ending, Tally
 from broker_server.wiring import wire
 from wire_protocol.cutting import block_bytes_within
-from wire_protocol.errors import DecodeError, EmptyRoundError, EncodeError, Reason
+from wire_protocol.errors import Reason
 from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
 from wire_protocol.messages import UpdateReceipt
 
-Ending: TypeAlias = Literal["", "rounds", "converged", "stopped"]
 _log = logging.getLogger("edgefed.server")
 
 
@@ -38,7 +41,9 @@ class _Stopped:
     """The server is told to end."""
 
 
-_Happening: TypeAlias = LinkEvent | rounds.Event | patience.Wakeup | _Stopped
+_Happening: TypeAlias = (
+    LinkEvent | round_events.Event | patience.Wakeup | _Stopped | Hindered
+)
 
 
 class Service:
@@ -59,22 +64,20 @@ class Service:
         self._link = link
         self._clocks = clocks or Clocks()
         self._line = ModelLine(config, artifact, store)
+        self._book = RoundBook(config, artifact, store, self._clocks)
         self._inbox: asyncio.Queue[_Happening] = asyncio.Queue()
-        self._state: rounds.State = rounds.Waiting()
-        self._open: OpenRound | None = None
+        self._state: State = Waiting()
         self._phase: Phase = "waiting"
-        self._progress = Progress()
-        self._last_merged: RoundRecord | None = None
-        self._number = 0
-        self._failures = 0
-        self._patience = Patience(
-            self._inbox.put_nowait, resend_s=config.server.resend_s
-        )
-        self._begun = self._greeted = self._state_changed = self._connected = False
+        self._tally = Tally(config)
+        self._invitations = Invitations(config, families=artifact.families)
+        self._merger = Merger(self._line, self._clocks, tell=self._inbox.put_nowait)
+        resend_s = config.server.resend_s
+        self._patience = Patience(self._inbox.put_nowait, resend_s=resend_s)
+        self._trouble = StorageTrouble(first_pause_s=resend_s)
+        self._greeted = self._state_changed = self._connected = False
         self._ending: Ending = ""
+        self._merge_due: int | None = None
         self._block_bytes = config.server.block_bytes
-        # Receipts of a round that an earlier run left open.
-        self._answers_due: list[tuple[str, UpdateReceipt]] = []
 
     @property
     def version(self) -> int:
@@ -82,7 +85,10 @@ class Service:
         return self._line.tip.model.version
 
     async def run(self, stop: asyncio.Event) -> Ending:
-        """Hold rounds until the configured end, or until ``stop`` is set; say which."""
+        """Hold rounds until the configured end, or until ``stop`` is set; say which.
+
+        A round that is open when the server is stopped goes on at the next start.
+        """
         async with asyncio.TaskGroup() as group:
             self._group = group
             wiring = wire(
@@ -91,33 +97,40 @@ class Service:
                 group=group,
                 store=self._store,
                 clocks=self._clocks,
-                size=self._artifact.manifest.layout.size,
+                layout=self._artifact.manifest.layout,
+                tip=lambda: self.version,
             )
-            mailer = wiring.mailer
+            self._mailer = wiring.mailer
             self._announcer, self._intake = wiring.announcer, wiring.intake
             self._distribution = wiring.distribution
-            self._distribution.offer(self._line.tip.blobs)
             self._resume()
-            await mailer.subscribe(self._intake.filters)
+            await self._mailer.subscribe(self._intake.filters)
             tasks = [
                 group.create_task(self._listen()),
                 group.create_task(self._distribution.run()),
                 group.create_task(self._await_stop(stop)),
             ]
             while not self._is_over():
-                self._handle_all(await self._inbox.get())
+                first = await self._inbox.get()
+                try:
+                    self._handle_all(first)
+                except StorageError as error:
+                    self._notice(first)
+                    await self._ride_out(error)
             self._phase = "stopped" if self._ending == "stopped" else "finished"
             self._announce_state()
             self._patience.close()
-            await mailer.drain()
+            self._announcer.pause()
+            await self._mailer.drain()
             for task in tasks:
                 task.cancel()
         return self._ending
 
     def _is_over(self) -> bool:
         """Whether nothing is left to do, nor to tell devices."""
-        told = self._greeted or self._ending == "stopped"
-        return bool(self._ending) and self._open is None and told
+        if self._ending == "stopped":
+            return not isinstance(self._state, Merging)
+        return bool(self._ending) and self._book.open is None and self._greeted
 
     async def _listen(self) -> None:
         async for event in self._link.events():
@@ -128,37 +141,41 @@ class Service:
         self._inbox.put_nowait(_Stopped())
 
     def _handle_all(self, first: _Happening) -> None:
-        """Handle what has arrived by now; one transaction serves all of it.
-
-        Nothing is sent meanwhile: the mailer's tasks cannot run before this returns.
-        """
-        with self._store.together():
+        """Handle what has arrived by now, as a whole or not at all."""
+        with self._mailer.holding(), self._store.together():
             self._handle(first)
             for _ in range(self._inbox.qsize()):
                 self._handle(self._inbox.get_nowait())
-        self._patience.await_return(self._number, self._absent())
+        self._follow_up()
+
+    def _follow_up(self) -> None:
+        """Do what had to wait until everything was stored."""
+        if self._merge_due is not None and self._book.open is not None:
+            self._merger.begin(
+                self._merge_due,
+                began=self._book.open.began,
+                intake=self._intake,
+                group=self._group,
+            )
+        self._merge_due = None
+        self._patience.await_return(self._tally.number, self._absent())
         if self._state_changed:
             self._announce_state()
 
     def _handle(self, happening: _Happening) -> None:
+        self._notice(happening)
         match happening:
-            case Received(topic, payload, retained):
-                event = self._intake.receive(topic, payload, retained=retained)
+            case Received(topic, payload, retained, conn):
+                event = self._intake.receive(
+                    topic, payload, retained=retained, conn=conn
+                )
                 if event is not None:
                     self._feed(event)
-            case Connected(_, protocol, max_packet_bytes):
+            case Connected(_, protocol):
                 _log.info("connected to the broker with MQTT %s", protocol)
-                self._block_bytes = block_bytes_within(
-                    self._config.server.block_bytes, max_packet_bytes
-                )
-                self._distribution.recut(self._block_bytes)
-                self._connected = True
-                self._intake.call_roll()
-                self._patience.call_roll()
-                self._republish()
+                self._greet()
             case Disconnected(reason):
                 _log.warning("no connection to the broker: %s", reason)
-                self._connected = False
                 self._patience.stop_roll_call()
             case patience.RollCallOver():
                 self._intake.end_roll_call()
@@ -166,208 +183,203 @@ class Service:
                 self._wait_no_longer(number, device)
             case patience.PauseOver():
                 self._patience.end_pause()
+            case Hindered(error):
+                raise error
             case _Stopped():
-                self._ending = "stopped"
-                if self._open is not None:
-                    self._feed(rounds.Interrupted(self._open.offer.round))
+                pass
             case _:
                 self._feed(happening)
-        self._begin_if_ready()
+        self._invite()
+
+    def _notice(self, happening: _Happening) -> None:
+        """Take what holds even if the rest of the batch comes to nothing."""
+        match happening:
+            case Connected(max_packet_bytes=limit):
+                self._connected = True
+                self._block_bytes = block_bytes_within(
+                    self._config.server.block_bytes, limit
+                )
+                self._distribution.recut(self._block_bytes)
+            case Disconnected():
+                self._connected = False
+            case _Stopped():
+                self._ending = "stopped"
+            case _:
+                pass
 
     # --- rounds ---------------------------------------------------------------------
 
-    def _feed(self, event: rounds.Event) -> None:
+    def _feed(self, event: round_events.Event) -> None:
+        """Give the machine an event; what was answered before is answered again."""
+        if isinstance(event, round_events.Reported | round_events.LateReported):
+            known = self._store.update_log.transfer(event.round, event.device)
+            if known is not None:
+                self._intake.answer_again(event, known=known)
+                return
         self._state, effects = rounds.step(self._state, event)
         for effect in effects:
             self._perform(effect)
 
-    def _perform(self, effect: rounds.Effect) -> None:
+    def _perform(self, effect: round_effects.Effect) -> None:
         match effect:
-            case rounds.Offer(number):
-                self._publish_offer(number)
+            case round_effects.Offer(number):
+                offer = self._book.offer(effect, tip=self._line.tip)
+                self._intake.open(offer)
+                self._announcer.offer(offer)
+                passed = round_events.DeadlinePassed(number)
+                deadline_s = self._config.round.deadline_s
+                self._patience.set_deadline(passed, after_s=deadline_s)
                 self._show("collecting")
-            case rounds.Keep(number):
-                update = self._intake.update
-                assert update is not None  # Reported is fed as soon as it arises
-                self._store.keep_update(number, update.participant, payload=update.blob)
-                self._show("collecting")
-            case rounds.Acknowledge(number, device, transfer, reason):
+            case round_effects.Keep(update):
+                self._store.keep_update(update)
+                self._show(self._phase)
+            case round_effects.Acknowledge(number, device, transfer, reason):
                 if reason is not Reason.ACCEPTED:
                     self._intake.count(reason)
                 self._intake.answer(device, UpdateReceipt(number, transfer, reason))
-            case rounds.Merge(number):
-                self._group.create_task(self._merge(number))
+            case round_effects.Close(number, taken, outstanding):
+                self._store.begin_merge(number, taken)
+                self._collect_no_more(outstanding)
+            case round_effects.Merge(number):
+                self._merge_due = number
                 self._show("merging")
-            case rounds.Announce(number):
-                self._close(number)
-                self._after_merge()
-            case rounds.Withdraw(number, reported, cause):
-                self._withdraw(number, reported, cause=cause)
+            case round_effects.Announce(number):
+                self._after_merge(number)
+            case round_effects.Withdraw() | round_effects.GiveUp():
+                self._fail(effect)
+
+    def _collect_no_more(self, outstanding: frozenset[str]) -> None:
+        self._intake.close()
+        self._intake.occupied(outstanding)
+        self._patience.lift_deadline()
 
     def _absent(self) -> frozenset[str]:
         """Return who the round waits for though they are offline.
 
         Nobody while the server is: it would not hear of their return.
         """
-        if not isinstance(self._state, rounds.Collecting) or not self._connected:
+        if not isinstance(self._state, Collecting) or not self._connected:
             return frozenset()
         return self._state.outstanding - self._intake.registry.online
 
     def _wait_no_longer(self, number: int, device: str) -> None:
-        if number == self._number and device in self._absent():
+        if number == self._tally.number and device in self._absent():
             _log.warning(
                 "round %d no longer waits for %s: offline for %g s",
                 number,
                 device,
                 self._patience.grace_s,
             )
-            self._feed(rounds.Declined(number, device))
+            self._feed(round_events.Declined(number, device))
 
-    def _begin_if_ready(self) -> None:
-        """Start the next round at once when enough devices are there."""
-        idle = isinstance(self._state, rounds.Waiting | rounds.Failed)
-        if not idle or self._ending or self._patience.pausing:
+    def _invite(self) -> None:
+        """Begin the next round when enough devices are there, or let some join it."""
+        idle = isinstance(self._state, Waiting | Failed)
+        if idle and (self._ending or self._patience.pausing):
             return
-        number = self._number + 1
-        cohort = invited(
-            self._config, self._eligible(), number=number, begun=self._begun
+        event = self._invitations.due(
+            self._state,
+            self._intake.registry,
+            number=self._tally.number + 1,
+            version=self.version,
         )
-        if not cohort:
-            return
-        self._begun = True
-        self._number = number
-        self._open = new_round(
-            self._config,
-            self._artifact,
-            self._line.tip,
-            number=number,
-            cohort=cohort,
-            began=self._clocks.steady(),
-        )
-        deadline_s = self._config.round.deadline_s
-        self._patience.set_deadline(rounds.DeadlinePassed(number), after_s=deadline_s)
-        self._feed(self._open.started)
+        if event is not None:
+            self._tally.number = event.round
+            self._feed(event)
 
-    def _eligible(self) -> tuple[str, ...]:
-        return self._intake.registry.eligible(
-            families=self._artifact.families, codec=self._config.codec.uplink
-        )
+    def _after_merge(self, number: int) -> None:
+        self._distribution.offer(self._line.tip.blobs)
+        self._tally.merged(self._close(number))
+        self._ending = self._ending or self._tally.ending(self.version)
+        self._show("waiting")
 
-    def _publish_offer(self, number: int) -> None:
-        assert self._open is not None  # Started is fed with its round
-        offer = self._open.offer
-        self._store.open_round(
-            number,
-            version=offer.version,
-            cohort=offer.cohort,
-            started=self._clocks.wall(),
-        )
-        self._intake.open(offer)
-        self._announcer.offer(offer)
-
-    async def _merge(self, number: int) -> None:
-        assert self._open is not None  # closed by the outcome of this only
-        began = self._open.began
-        refused = self._intake.take_refused()
-        try:
-            tip = await asyncio.to_thread(
-                self._line.merge,
-                number,
-                began=began,
-                clocks=self._clocks,
-                refused=refused,
-            )
-        except (EncodeError, DecodeError, EmptyRoundError) as error:
-            _log.error("round %d cannot be merged: %s", number, error)
-            self._intake.restore_refused(refused)
-            self._intake.count(Reason.NOT_FINITE)
-            self._inbox.put_nowait(rounds.MergeFailed(number))
+    def _fail(self, effect: round_effects.Withdraw | round_effects.GiveUp) -> None:
+        self._book.failed(effect, refused=self._intake.take_refused())
+        if isinstance(effect, round_effects.GiveUp):
+            for one in effect.taken:
+                given = UpdateReceipt(one.round, one.transfer, Reason.ROUND_FAILED)
+                self._intake.answer(one.device, given)
         else:
-            self._distribution.offer(tip.blobs)
-            self._inbox.put_nowait(rounds.Merged(number))
+            self._collect_no_more(effect.outstanding)
+        self._close(effect.round)
+        self._show("failed")
+        self._patience.pause(self._tally.failures)
+        self._tally.failed()
 
     def _close(self, number: int) -> RoundRecord:
         """End round ``number``, whose outcome is in the store."""
-        self._open = None
-        self._patience.lift_deadline()
-        self._intake.close()
+        self._book.open = None
         self._announcer.clear(number)
         (record,) = self._store.rounds(last=1)
         _log.info("%s", round_line(record))
-        if record.outcome == "merged":
-            self._last_merged = record
         return record
 
-    def _after_merge(self) -> None:
-        self._failures = 0
-        if self._last_merged is not None:
-            self._progress = observe(
-                self._progress,
-                self._last_merged.evaluation_loss,
-                tolerance=self._config.convergence.tolerance,
-            )
-        self._end_if_done()
-        self._show("waiting")
-
-    def _withdraw(
-        self, number: int, reported: Mapping[str, str], *, cause: Cause
-    ) -> None:
-        self._store.commit_failure(
-            number,
-            cause=cause,
-            ended=self._clocks.wall(),
-            seconds=self._clocks.steady() - self._open.began if self._open else None,
-            refused=self._intake.take_refused(),
-        )
-        for device, transfer in reported.items():
-            receipt = UpdateReceipt(number, transfer, Reason.ROUND_FAILED)
-            self._intake.answer(device, receipt)
-        self._close(number)
-        self._show("failed")
-        self._patience.pause(self._failures)
-        self._failures += 1
-
-    def _end_if_done(self) -> None:
-        wanted = self._config.round.rounds
-        if wanted and self.version >= wanted:
-            self._ending = "rounds"
-        elif has_converged(self._progress, patience=self._config.convergence.patience):
-            self._ending = "converged"
+    # --- the store ------------------------------------------------------------------
 
     def _resume(self) -> None:
-        """Take up where the store ends; a round that was open has failed."""
-        tolerance = self._config.convergence.tolerance
-        found = recover(self._store.rounds(), tolerance=tolerance)
-        self._number, self._progress = found.number, found.progress
-        self._last_merged = found.last_merged
-        for device, receipt in found.receipts:
-            self._intake.recall(device, receipt)
-        if found.interrupted:
-            self._answers_due = list(found.receipts)
-            self._store.commit_failure(
-                found.number,
-                cause="stopped",
-                ended=self._clocks.wall(),
-                seconds=None,
-                refused={},
-            )
-        self._end_if_done()
+        """Take up where the store ends: after a start, or after trouble with it."""
+        with self._mailer.holding(), self._store.together():
+            found = self._book.read()
+            self._tally.resume(found)
+            self._distribution.offer(self._line.tip.blobs)
+            self._show("waiting")
+            self._feed(round_events.Resumed(found.state))
+            self._ending = self._ending or self._tally.ending(self.version)
+        self._follow_up()
+
+    async def _ride_out(self, error: StorageError) -> None:
+        """Do nothing for a while, then be as if killed and started again."""
+        loop = asyncio.get_running_loop()
+        while self._ending != "stopped":
+            pause_s = self._trouble.met(error, at=loop.time())
+            self._forget()
+            self._phase = "storage trouble"
+            self._announce_state()
+            await self._merger.settled()
+            await self._idle(pause_s)
+            try:
+                self._line.restore()
+                self._resume()
+            except StorageError as again:
+                error = again
+                continue
+            await self._mailer.subscribe(self._intake.filters)
+            if self._connected:
+                self._greet()
+            return
+
+    def _forget(self) -> None:
+        """Let go of everything that may not be as the store has it."""
+        self._state = Waiting()
+        self._book.open = None
+        self._merge_due = None
+        self._intake.forget()
+        self._announcer.pause()
+        self._patience.close()
+
+    async def _idle(self, pause_s: float) -> None:
+        """Let what happens meanwhile be lost, as on a server that is down."""
+        try:
+            async with asyncio.timeout(pause_s):
+                while self._ending != "stopped":
+                    self._notice(await self._inbox.get())
+        except TimeoutError:
+            pass
 
     # --- what the server says -------------------------------------------------------
 
-    def _republish(self) -> None:
+    def _greet(self) -> None:
         """Say everything that is retained again: the broker may have lost it."""
         self._greeted = True
+        self._intake.call_roll()
+        self._patience.call_roll()
         self._announcer.greet(
             server_info(self._config, self._artifact, block_bytes=self._block_bytes)
         )
-        if self._open is not None:
-            self._announcer.offer(self._open.offer)
-        elif self._number:
-            self._announcer.clear(self._number)
-        for device, receipt in self._answers_due:
-            self._announcer.receipt(device, receipt)
-        self._answers_due.clear()
+        if self._book.open is not None:
+            self._announcer.offer(self._book.open.offer)
+        elif self._tally.number:
+            self._announcer.clear(self._tally.number)
         self._show(self._phase)
 
     def _show(self, phase: Phase) -> None:
@@ -380,11 +392,11 @@ class Service:
         shown = server_state(
             self._phase,
             self._state,
-            number=self._number,
+            number=self._tally.number,
             version=self.version,
-            devices=len(self._eligible()),
-            offer=self._open.offer if self._open else None,
-            last_merged=self._last_merged,
+            devices=len(self._invitations.eligible(self._intake.registry)),
+            offer=self._book.open.offer if self._book.open else None,
+            last_merged=self._tally.last_merged,
             refused=self._intake.counts(),
             reason=self._ending if self._phase in ("finished", "stopped") else "",
         )

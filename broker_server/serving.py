@@ -9,8 +9,9 @@ from pathlib import Path
 from broker_server.artifact import load_artifact
 from broker_server.config import ServerConfig
 from broker_server.embedded_broker import embedded_broker
-from broker_server.service import Ending, Service
+from broker_server.service import Service
 from broker_server.store import Store
+from broker_server.tally import Ending
 from wire_protocol.errors import ConfigError, EdgefedError
 from wire_protocol.link import LinkSettings, Will
 from wire_protocol.mqtt import MqttLink

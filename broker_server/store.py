@@ -1,34 +1,39 @@
 """The store: everything a server remembers, in SQLite and a folder of blobs.
 
-An accepted update is stored before its receipt goes out, and
-a merge is one transaction: version, momentum, what devices hold, and which updates
-counted. Payloads of updates are in the database, since a round's are kilobytes and
-must be durable together with their row, and they are erased when the round closes.
+An accepted update is stored before its receipt goes out. Which updates a merge takes is
+written down before it begins, and it is one transaction: version, momentum, what
+devices hold, and that these updates are in it.
 
 Example: ``with Store.open(folder, readonly=True) as store: store.rounds()``.
 """
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from broker_server.blob_folder import BlobFolder
-from broker_server.database import BlobFile, Database, Row
+from broker_server.database import Database, Row
 from broker_server.records import (
     Cause,
     DeviceRecord,
-    Participant,
+    LedgerEntry,
+    Mode,
+    OpenRecord,
+    Pending,
     RoundRecord,
+    RoundTerms,
+    Update,
     VersionRecord,
 )
+from broker_server.update_log import UpdateLog
 from broker_server.version_log import PreparedVersion, VersionLog
-from wire_protocol.errors import ConfigError, Reason, RefusedError
-from wire_protocol.messages import CheckIn, Evaluation
+from wire_protocol.errors import ConfigError, RefusedError
+from wire_protocol.messages import CheckIn
 from wire_protocol.params import Vector
 
 
@@ -50,6 +55,7 @@ class Store:
         self._db = database
         self._lock = lock
         self.version_log = VersionLog(database, blobs)
+        self.update_log = UpdateLog(database)
 
     @classmethod
     def open(cls, folder: Path, *, readonly: bool = False) -> Self:
@@ -90,11 +96,23 @@ class Store:
         self.close()
 
     def together(self) -> AbstractContextManager[None]:
-        """Make one transaction of everything that is stored inside."""
+        """Make one transaction of everything that is stored inside.
+
+        Raises:
+            StorageError: The disk is full, failing or locked; nothing was stored.
+        """
         return self._db.transaction()
 
+    @property
+    def changes(self) -> int:
+        """How many rows were ever changed: it grows when something was stored."""
+        return self._db.changes
+
     def close(self) -> None:
-        """Close the database and let go of the folder."""
+        """Close the database and let go of the folder, as when the process dies.
+
+        A transaction that is under way is as if it had never begun.
+        """
         self._db.close()
         if self._lock is not None:
             self._lock.close()
@@ -121,7 +139,7 @@ class Store:
 
     def commit_first(self, version: PreparedVersion) -> None:
         """Begin with this version."""
-        with self._db.transaction(durable=True):
+        with self._db.transaction():
             self.version_log.insert(version)
 
     def versions(self) -> list[VersionRecord]:
@@ -143,45 +161,66 @@ class Store:
     # --- rounds -------------------------------------------------------------------
 
     def open_round(
-        self, number: int, *, version: int, cohort: tuple[str, ...], started: float
+        self,
+        number: int,
+        *,
+        version: int,
+        cohort: tuple[str, ...],
+        started: float,
+        mode: Mode = "sync",
+        goal: int = 1,
+        minimum: int = 1,
+        offer: bytes = b"",
     ) -> None:
-        """Note that a round began."""
+        """Note that a round began with this offer, or that its cohort grew."""
         with self._db.transaction():
             self._db.execute(
-                "INSERT INTO rounds (round, version, outcome, started, cohort, refused)"
-                " VALUES (?, ?, 'open', ?, ?, '{}')",
-                (number, version, started, json.dumps(cohort)),
-            )
-
-    def keep_update(self, number: int, one: Participant, *, payload: bytes) -> None:
-        """Store an accepted update; a second one of the device changes nothing."""
-        evaluation = json.dumps(asdict(one.evaluation)) if one.evaluation else None
-        with self._db.transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO updates VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO rounds (round, version, outcome, started, cohort, refused,"
+                " mode, goal, minimum, offer)"
+                " VALUES (?1, ?2, 'open', ?3, ?4, '{}', ?5, ?6, ?7, ?8)"
+                " ON CONFLICT (round) DO UPDATE SET cohort = ?4, offer = ?8",
                 (
-                    number,
-                    one.device,
-                    one.transfer,
-                    Reason.ACCEPTED,
-                    one.runtime,
-                    one.num_examples,
-                    one.steps,
-                    one.loss,
-                    one.train_s,
-                    one.bytes_up,
-                    one.bytes_down,
-                    evaluation,
-                    payload,
+                    *(number, version, started, json.dumps(cohort)),
+                    *(mode, goal, minimum, offer),
                 ),
             )
 
-    def payloads(self, number: int) -> Iterator[BlobFile]:
-        """Yield the updates of an open round, open for reading, by device id."""
-        for (rowid,) in self._db.all(
-            "SELECT rowid FROM updates WHERE round = ? ORDER BY device", (number,)
-        ):
-            yield self._db.blob("updates", "payload", rowid=rowid)
+    def unfinished(self) -> OpenRecord | None:
+        """Return the round that is open or whose merge has begun, if there is one."""
+        rows = self._db.all(
+            "SELECT round, version, cohort, mode, goal, minimum, offer, started,"
+            " outcome = 'merging' FROM rounds WHERE outcome IN ('open', 'merging')"
+        )
+        for row in rows:
+            names = tuple(json.loads(row[2]))
+            values: Row = (*row[:2], names, *row[3:8], bool(row[8]))
+            return OpenRecord(*values)
+        return None
+
+    def terms(self, number: int) -> RoundTerms | None:
+        """Return what an update of round ``number`` must match, if it was ever held."""
+        rows = self._db.all(
+            "SELECT round, rounds.version, params, cohort FROM rounds"
+            " JOIN versions ON versions.version = rounds.version WHERE round = ?",
+            (number,),
+        )
+        for row in rows:
+            values: Row = (*row[:3], tuple(json.loads(row[3])))
+            return RoundTerms(*values)
+        return None
+
+    def keep_update(self, update: Update) -> None:
+        """Store an accepted update; a second of device and round changes nothing."""
+        with self._db.transaction():
+            self.update_log.keep(update)
+
+    def begin_merge(self, number: int, taken: tuple[Pending, ...]) -> None:
+        """Write down which updates the merge of round ``number`` takes."""
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE rounds SET outcome = 'merging' WHERE round = ?", (number,)
+            )
+            self.update_log.take(number, taken)
 
     def commit_merge(
         self,
@@ -193,14 +232,14 @@ class Store:
         refused: Mapping[str, int],
     ) -> None:
         """Make ``version`` the newest and close its round, both or neither."""
-        with self._db.transaction(durable=True):
+        with self._db.transaction():
             self.version_log.insert(version)
             self._db.execute(
                 "UPDATE rounds SET outcome = 'merged', merged_version = ?, ended = ?,"
-                " seconds = ?, refused = ? WHERE round = ?",
+                " seconds = ?, refused = ?, offer = NULL WHERE round = ?",
                 (version.model.version, ended, seconds, json.dumps(refused), number),
             )
-            self._erase_payloads(number)
+            self.update_log.merged(number, version.model.version)
         self.version_log.prune()
 
     def commit_failure(
@@ -212,18 +251,17 @@ class Store:
         seconds: float | None,
         refused: Mapping[str, int],
     ) -> None:
-        """Close a round that brought no version; none of its updates counts."""
+        """Close a round that brought no version.
+
+        Its updates stay pending; those that its merge took are given up.
+        """
         with self._db.transaction():
             self._db.execute(
                 "UPDATE rounds SET outcome = 'failed', cause = ?, ended = ?,"
-                " seconds = ?, refused = ? WHERE round = ?",
+                " seconds = ?, refused = ?, offer = NULL WHERE round = ?",
                 (cause, ended, seconds, json.dumps(refused), number),
             )
-            self._db.execute(
-                "UPDATE updates SET reason = ? WHERE round = ?",
-                (Reason.ROUND_FAILED, number),
-            )
-            self._erase_payloads(number)
+            self.update_log.give_up(number)
 
     def rounds(self, *, last: int | None = None) -> list[RoundRecord]:
         """Return the newest ``last`` rounds, or all, oldest first."""
@@ -234,29 +272,20 @@ class Store:
         )
         records = []
         for row in reversed(rows):
+            merged = row[2] in ("merging", "merged") or row[9] == "merge"
             values: Row = (
                 *row[:7],
                 tuple(json.loads(row[7])),
-                self._participants(row[0]),
+                self.update_log.participants(row[0], merged=merged),
                 json.loads(row[8]),
                 row[9],
             )
             records.append(RoundRecord(*values))
         return records
 
-    def _participants(self, number: int) -> tuple[Participant, ...]:
-        rows = self._db.all(
-            "SELECT device, transfer, runtime, num_examples, steps, loss, train_s,"
-            " bytes_up, bytes_down, evaluation FROM updates WHERE round = ?"
-            " ORDER BY device",
-            (number,),
-        )
-        participants = []
-        for row in rows:
-            evaluation = Evaluation(**json.loads(row[9])) if row[9] else None
-            values: Row = (*row[:9], evaluation)
-            participants.append(Participant(*values))
-        return tuple(participants)
+    def ledger(self) -> list[LedgerEntry]:
+        """Return every accepted update and what became of it, by round and device."""
+        return self.update_log.entries()
 
     # --- devices ------------------------------------------------------------------
 
@@ -276,9 +305,6 @@ class Store:
             DeviceRecord(*row)
             for row in self._db.all("SELECT * FROM devices ORDER BY device")
         ]
-
-    def _erase_payloads(self, number: int) -> None:
-        self._db.execute("UPDATE updates SET payload = NULL WHERE round = ?", (number,))
 
 
 def _lock(folder: Path) -> IO[bytes]:

@@ -1,6 +1,7 @@
 """The wiring: the parts of a server that use the link, connected with each other."""
 
 from asyncio import TaskGroup
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker_server.announcer import Announcer
@@ -8,9 +9,12 @@ from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
 from broker_server.distribution import Distribution
 from broker_server.intake import Intake, Outlets
+from broker_server.late_updates import memory_of
 from broker_server.mailer import Mailer
 from broker_server.store import Store
+from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.link import Link
+from wire_protocol.params import ParamLayout
 from wire_protocol.topics import Topics
 
 
@@ -31,9 +35,13 @@ def wire(
     group: TaskGroup,
     store: Store,
     clocks: Clocks,
-    size: int,
+    layout: ParamLayout,
+    tip: Callable[[], int],
 ) -> Wiring:
-    """Return the parts for ``size`` parameters; their tasks run in ``group``."""
+    """Return the parts for a model of ``layout``; their tasks run in ``group``.
+
+    ``tip`` tells the newest version.
+    """
     topics = Topics(config.server.fleet)
     mailer = Mailer(link, group)
     announcer = Announcer(mailer, topics, resend_s=config.server.resend_s)
@@ -52,11 +60,17 @@ def wire(
             device, check_in, at=clocks.wall()
         ),
     )
+    uplink = Uplink(
+        config.server.state_dir / "uploads",
+        window=config.server.window,
+        max_bytes=max_update_bytes(layout.size),
+        admits=lambda device: device in intake.registry.devices,
+    )
     intake = Intake(
         topics,
         outlets,
-        size=size,
-        parts=config.server.state_dir / "uploads",
-        window=config.server.window,
+        memory=memory_of(store, config, layout=layout.digest, tip=tip),
+        uplink=uplink,
+        size=layout.size,
     )
     return Wiring(mailer, announcer, distribution, intake)

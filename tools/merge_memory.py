@@ -24,7 +24,7 @@ from broker_server.config import (
     ServerSection,
 )
 from broker_server.model_line import ModelLine
-from broker_server.records import Participant
+from broker_server.records import Participant, Update
 from broker_server.store import Store
 from wire_protocol.codecs import codec_named
 from wire_protocol.framing import frame
@@ -94,22 +94,22 @@ def fill(folder: Path, *, codec: str, clients: int, values: int) -> None:
             payload = update_frame(
                 np.roll(drawn, number), codec=codec, examples=100 + number
             )
-            store.keep_update(
-                ROUND,
-                Participant(
-                    device=device,
-                    transfer=f"{number:032x}",
-                    runtime="none",
-                    num_examples=100 + number,
-                    steps=1,
-                    loss=0.0,
-                    train_s=0.0,
-                    bytes_up=len(payload),
-                    bytes_down=0,
-                    evaluation=None,
-                ),
-                payload=payload,
+            one = Participant(
+                round=ROUND,
+                version=0,
+                device=device,
+                transfer=f"{number:032x}",
+                runtime="none",
+                num_examples=100 + number,
+                steps=1,
+                loss=0.0,
+                train_s=0.0,
+                bytes_up=len(payload),
+                bytes_down=0,
+                evaluation=None,
             )
+            store.keep_update(Update(one, payload))
+        store.begin_merge(ROUND, store.update_log.pending())
 
 
 def measured_peak(codec: str, *, clients: int, values: int) -> float:

@@ -85,6 +85,12 @@ class ScriptedDevice:
             if heard:
                 return expect(RoundOffer, heard)[0]
 
+    async def invited(self, number: int) -> RoundOffer:
+        """Wait until round ``number`` is offered to this device too."""
+        while self.name not in (offer := await self.offer(number)).cohort:
+            pass
+        return offer
+
     async def closing(self, number: int) -> None:
         """Wait until round ``number`` is cleared."""
         while await self.hear(self._topics.round(number)):

@@ -18,8 +18,9 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
-from broker_server.service import Ending, Service
+from broker_server.service import Service
 from broker_server.store import Store
+from broker_server.tally import Ending
 from tests.broker_server.scripted_device import ScriptedDevice
 from tests.fakes import MemoryBroker
 from wire_protocol.link import Will
@@ -91,9 +92,10 @@ class SmallServer:
         return [await self.device(name) for name in names]
 
     async def kill(self) -> None:
-        """End the server without a farewell."""
+        """End the server without a farewell; its state folder is free again."""
         self.task.cancel()
         await asyncio.wait({self.task})
+        self.store.close()
 
     async def ended(self) -> Ending:
         """Wait until the server has ended by itself."""

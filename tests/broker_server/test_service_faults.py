@@ -68,7 +68,7 @@ def test_an_offer_whose_clearing_was_lost_is_withdrawn_after_the_reconnection(
     tmp_path: Path,
 ) -> None:
     async def rehearse() -> None:
-        rounds = replace(ONE_ROUND, rounds=2, goal=1, deadline_s=0.2)
+        rounds = RoundSection(rounds=2, goal=1, deadline_s=0.2, max_staleness=0)
         async with small_server(tmp_path, rounds=rounds) as server:
             device = await server.device("a")
             first = await device.offer(1)

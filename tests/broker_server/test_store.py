@@ -13,22 +13,27 @@ import pytest
 
 from broker_server.blob_folder import BlobFolder
 from broker_server.global_model import GlobalModel, advance, first_model
-from broker_server.records import Participant
+from broker_server.records import Participant, Pending, Update
 from broker_server.schema import MIGRATIONS
 from broker_server.server_optimizers import fedavgm
 from broker_server.store import Identity, Store
 from broker_server.version_log import KEPT_VERSIONS, KEYFRAME_EVERY
 from tests.broker_server.small_server import LAYOUT
-from wire_protocol.errors import ConfigError, RefusedError
-from wire_protocol.messages import CheckIn, Evaluation
+from wire_protocol.errors import ConfigError, Reason, RefusedError
+from wire_protocol.messages import CheckIn, Evaluation, UpdateReceipt
+from wire_protocol.params import Vector
 
 OPTIMIZER = fedavgm(beta=0.5, learning_rate=1.0)
 
 
-def participant(device: str, *, examples: int = 10) -> Participant:
+def participant(
+    device: str, *, examples: int = 10, number: int = 1, version: int = 0
+) -> Participant:
     return Participant(
+        round=number,
+        version=version,
         device=device,
-        transfer="0" * 16,
+        transfer=f"{number:015x}{device}",
         runtime="litert 2",
         num_examples=examples,
         steps=3,
@@ -40,12 +45,25 @@ def participant(device: str, *, examples: int = 10) -> Participant:
     )
 
 
+def pending(one: Participant) -> Pending:
+    return Pending(one.round, one.device, one.transfer, one.version)
+
+
 def grow(store: Store, model: GlobalModel, *, number: int) -> GlobalModel:
     """Hold one round and merge it."""
     rng = np.random.default_rng(number)
     mean = rng.normal(0, 0.01, LAYOUT.size).astype(np.float32)
     store.open_round(number, version=model.version, cohort=("a", "b"), started=1.0)
-    store.keep_update(number, participant("a"), payload=b"update")
+    one = participant("a", number=number, version=model.version)
+    store.keep_update(Update(one, b"update"))
+    return merge(store, model, number=number, mean=mean)
+
+
+def merge(
+    store: Store, model: GlobalModel, *, number: int, mean: Vector
+) -> GlobalModel:
+    """Merge what is pending as round ``number``."""
+    store.begin_merge(number, store.update_log.pending())
     grown, delta = advance(model, mean, optimizer=OPTIMIZER, codec="uq:1")
     prepared = store.version_log.prepare(grown, delta)
     store.commit_merge(number, prepared, ended=2.0, seconds=1.0, refused={})
@@ -114,10 +132,12 @@ def test_old_versions_are_pruned_and_their_files_removed(tmp_path: Path) -> None
 def test_a_round_is_recorded_with_everybody_who_took_part(store: Store) -> None:
     model = begin(store)
     store.open_round(1, version=0, cohort=("a", "b", "c"), started=5.0)
-    store.keep_update(1, participant("b", examples=30), payload=b"2")
-    store.keep_update(1, participant("a"), payload=b"1")
-    store.keep_update(1, participant("a", examples=99), payload=b"again")
-    assert [file.read(9) for file in store.payloads(1)] == [b"1", b"2"]
+    store.keep_update(Update(participant("b", examples=30), b"2"))
+    store.keep_update(Update(participant("a"), b"1"))
+    store.keep_update(Update(participant("a", examples=99), b"again"))
+    store.begin_merge(1, store.update_log.pending())
+    files = store.update_log.payloads(1)
+    assert [(file.read(9), base) for file, base in files] == [(b"1", 0), (b"2", 0)]
     mean = np.zeros(LAYOUT.size, np.float32)
     grown, delta = advance(model, mean, optimizer=OPTIMIZER, codec="uq:1")
     prepared = store.version_log.prepare(grown, delta)
@@ -132,18 +152,65 @@ def test_a_round_is_recorded_with_everybody_who_took_part(store: Store) -> None:
     assert record.cohort == ("a", "b", "c")
 
 
-def test_updates_are_erased_when_their_round_closes(
+def test_a_failed_rounds_updates_are_merged_by_a_later_one(
     store: Store, tmp_path: Path
 ) -> None:
-    grow(store, begin(store), number=1)
-    store.open_round(2, version=1, cohort=("a",), started=1.0)
-    store.keep_update(2, participant("a"), payload=b"update")
-    store.commit_failure(2, cause="deadline", ended=2.0, seconds=1.0, refused={})
+    model = begin(store)
+    first, slow = participant("a"), participant("c")
+    store.open_round(1, version=0, cohort=("a", "c"), started=1.0)
+    store.keep_update(Update(first, b"first"))
+    store.commit_failure(1, cause="deadline", ended=2.0, seconds=1.0, refused={})
+    model = grow(store, model, number=2)
+    store.keep_update(Update(slow, b"slow"))
+    assert store.update_log.pending() == (pending(slow),)
+    grow(store, model, number=3)
+    assert [(one.outcome, one.carried, one.late) for one in store.rounds()] == [
+        ("failed", 0, 0),
+        ("merged", 1, 0),
+        ("merged", 0, 1),
+    ]
+    assert [(one.device, one.base, one.merged_version) for one in store.ledger()] == [
+        ("a", 0, 1),
+        ("c", 0, 2),
+        ("a", 0, 1),
+        ("a", 1, 2),
+    ]
     with sqlite3.connect(tmp_path / "server.sqlite") as db:
-        rows = db.execute("SELECT reason, payload FROM updates").fetchall()
+        assert db.execute("SELECT count(*) FROM payloads").fetchone() == (0,)
     db.close()
-    assert rows == [("accepted", None), ("round_failed", None)]
-    assert [record.cause for record in store.rounds()] == [None, "deadline"]
+
+
+def test_a_merge_that_is_not_finite_gives_up_what_it_took_and_nothing_else(
+    store: Store,
+) -> None:
+    begin(store)
+    store.open_round(1, version=0, cohort=("a", "b"), started=1.0)
+    store.keep_update(Update(participant("a"), b"infinite"))
+    store.begin_merge(1, store.update_log.pending())
+    store.keep_update(Update(participant("b"), b"late"))
+    store.commit_failure(1, cause="merge", ended=2.0, seconds=1.0, refused={})
+    given_up, kept = store.ledger()
+    assert (given_up.state, given_up.reason) == ("given up", Reason.ROUND_FAILED)
+    assert kept.state == "pending"
+    assert [one.device for one in store.rounds()[0].participants] == ["a"]
+    transfer = participant("a").transfer
+    assert store.update_log.receipt("a", transfer) == UpdateReceipt(
+        1, transfer, Reason.ROUND_FAILED
+    )
+
+
+def test_receipts_are_known_hundreds_of_rounds_later(store: Store) -> None:
+    model = begin(store)
+    for number in range(1, 301):
+        model = grow(store, model, number=number)
+    transfer = participant("a").transfer
+    receipt = UpdateReceipt(1, transfer, Reason.ACCEPTED)
+    assert store.update_log.receipt("a", transfer) == receipt
+    assert store.update_log.receipt("b", transfer) is None
+    last = store.update_log.last_receipt("a")
+    assert last is not None
+    assert last.round == 300
+    assert store.update_log.transfer(1, "a") == transfer
 
 
 def test_a_merge_that_breaks_half_way_leaves_nothing_of_itself(store: Store) -> None:
@@ -172,14 +239,15 @@ def test_a_merge_that_breaks_half_way_leaves_nothing_of_itself(store: Store) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from broker_server.records import Update
 from broker_server.store import Store
 from tests.broker_server.test_store import begin, participant
 store = Store.open(Path(sys.argv[1]))
 begin(store)
 store.open_round(1, version=0, cohort=("a", "b"), started=1.0)
-store.keep_update(1, participant("a"), payload=b"kept")
+store.keep_update(Update(participant("a"), b"kept"))
 with store.together():
-    store.keep_update(1, participant("b"), payload=b"not yet committed")
+    store.keep_update(Update(participant("b"), b"not yet committed"))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -192,7 +260,7 @@ def test_what_was_kept_survives_a_kill_and_what_was_not_is_gone(tmp_path: Path) 
     )
     assert done.returncode == -signal.SIGKILL
     with Store.open(tmp_path) as store:  # the lock died with its holder
-        assert [file.read(9) for file in store.payloads(1)] == [b"kept"]
+        assert store.update_log.pending() == (pending(participant("a")),)
         assert [one.device for one in store.rounds()[0].participants] == ["a"]
         assert store.params(0).size == LAYOUT.size
 
@@ -210,23 +278,6 @@ def test_migrations_are_applied_once_and_a_newer_schema_is_refused(
     for readonly in (False, True):
         with pytest.raises(RefusedError, match="schema"):
             Store.open(tmp_path, readonly=readonly)
-
-
-def test_a_failed_round_of_the_first_schema_has_no_cause(tmp_path: Path) -> None:
-    db = sqlite3.connect(tmp_path / "server.sqlite")
-    for statement in MIGRATIONS[0]:
-        db.execute(statement)
-    db.execute(
-        "INSERT INTO rounds (round, version, outcome, started, cohort, refused)"
-        " VALUES (1, 0, 'failed', 1.0, '[]', '{}')"
-    )
-    db.execute("PRAGMA user_version = 1")
-    db.commit()
-    db.close()
-    (tmp_path / "blobs").mkdir()
-    with Store.open(tmp_path) as store:
-        (record,) = store.rounds()
-    assert (record.outcome, record.cause) == ("failed", None)
 
 
 def test_two_servers_cannot_share_a_folder(store: Store, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
-from broker_server.service import Ending, Service
+from broker_server.service import Service
 from broker_server.store import Store
+from broker_server.tally import Ending
 from edge_agent.examples import Examples
 from edge_agent.runtimes import RuntimeName
 from edge_agent.trainers.trainer import open_trainer

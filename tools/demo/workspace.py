@@ -113,6 +113,8 @@ class Workspace:
                     "rounds": plan.rounds,
                     "fraction": plan.fraction,
                     "devices": size,
+                    # Whoever is invited is waited for: a run can be repeated.
+                    "over_select": 1.0,
                 },
                 "plan": {
                     "epochs": plan.epochs,
