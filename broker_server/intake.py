@@ -110,9 +110,9 @@ class Intake:
         self.close()
         self._receipts = Receipts()
 
-    def occupied(self, devices: Collection[str]) -> None:
-        """Note that these devices still work on an update of a closed round."""
-        self.registry = self.registry.occupied(devices, busy=True)
+    def occupied(self, devices: Collection[str], *, busy: bool) -> None:
+        """Note whether these devices still work on an update of a closed round."""
+        self.registry = self.registry.occupied(devices, busy=busy)
 
     def answer(self, device: str, receipt: UpdateReceipt) -> None:
         """Send a receipt, and send it again whenever its update comes again."""

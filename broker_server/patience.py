@@ -13,6 +13,8 @@ from broker_server.round_events import DeadlinePassed
 
 SILENCE: Final = 5
 """Resend times without a word; a device's own reconnection usually takes less."""
+BUSY: Final = 30
+"""Resend times for which a slow device is not asked again."""
 MAX_PAUSE_S: Final = 60.0
 
 
@@ -30,11 +32,21 @@ class GraceOver:
 
 
 @dataclass(frozen=True, slots=True)
+class BusyOver:
+    """Devices were left to finish an update for long enough: invite them again.
+
+    One that is still at work says so; one whose word was lost would wait for ever.
+    """
+
+    devices: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class PauseOver:
     """Enough time has passed since a failed round."""
 
 
-Wakeup: TypeAlias = DeadlinePassed | RollCallOver | GraceOver | PauseOver
+Wakeup: TypeAlias = DeadlinePassed | RollCallOver | GraceOver | BusyOver | PauseOver
 
 
 class Patience:
@@ -47,6 +59,7 @@ class Patience:
         self._roll_call: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._graces: dict[GraceOver, asyncio.TimerHandle] = {}
+        self._busy: frozenset[str] = frozenset()
 
     @property
     def grace_s(self) -> float:
@@ -88,6 +101,13 @@ class Patience:
             self._graces[grace] = asyncio.get_running_loop().call_later(
                 self.grace_s, self._end_grace, grace
             )
+
+    def leave_to_finish(self, busy: frozenset[str]) -> None:
+        """Let the ``busy`` finish what they have begun, undisturbed for a while."""
+        new = busy - self._busy
+        if new:
+            self._later(BUSY * self._resend_s, BusyOver(new))
+        self._busy = busy
 
     def pause(self, failures: int) -> None:
         """Put the next round off, for longer with every failure before this one.

@@ -159,6 +159,7 @@ class Service:
             )
         self._merge_due = None
         self._patience.await_return(self._tally.number, self._absent())
+        self._patience.leave_to_finish(self._intake.registry.busy)
         if self._state_changed:
             self._announce_state()
 
@@ -181,6 +182,8 @@ class Service:
                 self._intake.end_roll_call()
             case patience.GraceOver(number, device):
                 self._wait_no_longer(number, device)
+            case patience.BusyOver(devices):
+                self._intake.occupied(devices, busy=False)
             case patience.PauseOver():
                 self._patience.end_pause()
             case Hindered(error):
@@ -223,6 +226,7 @@ class Service:
     def _perform(self, effect: round_effects.Effect) -> None:
         match effect:
             case round_effects.Offer(number):
+                self._tally.number = number
                 offer = self._book.offer(effect, tip=self._line.tip)
                 self._intake.open(offer)
                 self._announcer.offer(offer)
@@ -250,7 +254,7 @@ class Service:
 
     def _collect_no_more(self, outstanding: frozenset[str]) -> None:
         self._intake.close()
-        self._intake.occupied(outstanding)
+        self._intake.occupied(outstanding, busy=True)
         self._patience.lift_deadline()
 
     def _absent(self) -> frozenset[str]:
@@ -284,7 +288,6 @@ class Service:
             version=self.version,
         )
         if event is not None:
-            self._tally.number = event.round
             self._feed(event)
 
     def _after_merge(self, number: int) -> None:

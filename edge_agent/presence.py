@@ -47,8 +47,6 @@ class Presence:
         self._num_examples = num_examples
         self.conn = 0
         """Number of the connection that is up, or was last."""
-        self.told_busy = 0
-        """The round that the last check-in named; 0 is none."""
 
     async def say_online(self) -> None:
         """Say that the device is here."""
@@ -56,23 +54,15 @@ class Presence:
 
     async def check_in(self, state: State) -> None:
         """Say what the device can do, and for which round it is at work."""
-        self.told_busy = busy_round(state)
         me = CheckIn(
             conn=self.conn,
             runtime=self._runtime.label[:64],
             family=self._runtime.runtime.family,
             codecs=tuple(CODECS),
             num_examples=self._num_examples,
-            busy=self.told_busy,
+            busy=busy_round(state),
         )
         await self._say(frame(me), "info", retain=True)
-
-    def is_busy_no_more(self, state: State) -> bool:
-        """Tell, once, that the last check-in named a round which is over."""
-        over = self.told_busy != 0 and busy_round(state) == 0
-        if over:
-            self.told_busy = 0
-        return over
 
     async def tell_state(self, state: State) -> None:
         """Tell people what the device does now."""

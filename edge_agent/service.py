@@ -25,7 +25,7 @@ from edge_agent.greeting import Greeting
 from edge_agent.inbox import receipt_event, round_event
 from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
-from edge_agent.presence import Presence, summary
+from edge_agent.presence import Presence, busy_round, summary
 from edge_agent.probe import Finding
 from edge_agent.round_work import RoundWork
 from edge_agent.session import (
@@ -301,7 +301,7 @@ class Service:
         told = isinstance(event, Receipted) or any(
             isinstance(effect, Abandon) for effect in effects
         )
-        if self._presence.is_busy_no_more(self._state) and not told:
+        if busy_round(before) and not busy_round(self._state) and not told:
             self._begin(self._presence.check_in(self._state))
 
     def _recorded(self, before: State, outcome: Outcome) -> Outcome:

@@ -5,13 +5,14 @@ the machine before or after the effect, lets the effect fail, or has the event c
 twice or after its successor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 Fault: TypeAlias = Literal["killed before", "killed after", "fails", "twice", "late"]
 Machine: TypeAlias = Literal["device", "server"]
 Thing = TypeVar("Thing")
+RECORDS = frozenset({"Commit", "Stop"})
 OVERDUE_S = 1.0
 """A held event is delivered after this time if no other comes."""
 
@@ -57,9 +58,16 @@ class Disturbance(Generic[Thing]):
         held, self._held = self._held, []
         return held
 
+    def strikes_record(self, effects: Iterable[Thing]) -> bool:
+        """Tell whether writing down the state that has these effects is to fail."""
+        if not self._is_of_record:
+            return False
+        return any([self._meets(effect) for effect in effects])
+
     def around(self, effect: Thing, perform: Callable[[Thing], None]) -> None:
         """Perform ``effect`` with what the case does to it."""
-        if self.case.fault in ("twice", "late") or not self._meets(effect):
+        ours = self.case.fault not in ("twice", "late") and not self._is_of_record
+        if not ours or not self._meets(effect):
             perform(effect)
         elif self.case.fault == "killed before":
             self.kill()
@@ -69,6 +77,12 @@ class Disturbance(Generic[Thing]):
         else:
             self.fail(effect)
             perform(effect)
+
+    @property
+    def _is_of_record(self) -> bool:
+        """Whether the effect is nothing but a line in the device's journal."""
+        journaled = self.case.machine == "device" and self.case.kind in RECORDS
+        return journaled and self.case.fault == "fails"
 
     def _meets(self, thing: Thing) -> bool:
         if self.struck or type(thing).__name__ != self.case.kind:

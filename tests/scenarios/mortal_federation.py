@@ -71,7 +71,7 @@ class Federation:
         self._first_connection = dict.fromkeys(DEVICES, 1)
         self._members: dict[str, asyncio.Task[Any]] = {}
         self._returning: set[asyncio.Task[None]] = set()
-        self._disk_fails = False
+        self._failing_writes = 0
         self.disturbance: Disturbance[Any] | None = None
         if case is not None:
             kill, fail = (
@@ -205,13 +205,14 @@ class Federation:
                     ),
                     jitter=lambda: 0.5,
                     clock=loop.time,
-                    open_trainer=self._open_trainer,
+                    open_trainer=open_tiny_trainer,
                     look=lambda: None,
                 )
                 if device == VICTIM:
                     service.disturbance = (
                         self.disturbance if self._watches("device") else None
                     )
+                    service.fail_record = self._fail_record
                     self._victim_link = link
                 await service.run(asyncio.Event())
         finally:
@@ -226,27 +227,18 @@ class Federation:
         """Let what the effect does fail: the disk, the runtime, or the connection."""
         kind = type(effect).__name__
         if kind == "Train":
-            self._trainer_fails = True
-        elif kind in ("Commit", "Stop"):
-            self._disk_fails = True
-            asyncio.get_running_loop().call_later(AWAY_S, self._repair_disk)
+            self._failing_writes = 1  # the first checkpoint's
         else:
             link = self._victim_link
             link.cut()
             asyncio.get_running_loop().call_later(3 * AWAY_S, link.restore)
 
-    _trainer_fails = False
-
-    def _open_trainer(self, *args: Any, **options: Any) -> Any:
-        if self._trainer_fails:
-            self._trainer_fails = False
-        return open_tiny_trainer(*args, **options)
-
-    def _repair_disk(self) -> None:
-        self._disk_fails = False
+    def _fail_record(self) -> None:
+        self._failing_writes = 1
 
     def _replace_file(self, path: Path, *parts: Any) -> None:
-        if self._disk_fails and f"/{VICTIM}/" in str(path):
+        if self._failing_writes and f"/{VICTIM}/" in str(path):
+            self._failing_writes -= 1
             raise OSError(errno.ENOSPC, "No space left on device")
         write_atomically(path, *parts)
 
@@ -274,6 +266,12 @@ class _MortalAgent(agent_service.Service):
     """The real agent, through whose two funnels a disturbance looks."""
 
     disturbance: Disturbance[Any] | None = None
+    fail_record: Callable[[], None]
+
+    def _recorded(self, before: Any, outcome: Any) -> Any:
+        if self.disturbance and self.disturbance.strikes_record(outcome[1]):
+            self.fail_record()
+        return super()._recorded(before, outcome)
 
     def _happen(self, event: Any) -> None:
         _pass_on(self.disturbance, event, super()._happen)

@@ -1,0 +1,87 @@
+"""Whatever happens to one member at one point, the outcome is the same to the bit.
+
+The cases are generated: every effect of the two round machines that an ordinary run has
+x {killed before it, killed after it, it fails}, and every event x {it comes twice, it
+comes after its successor}, in several rounds.
+"""
+
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from broker_server.config import RoundSection
+from broker_server.records import LedgerEntry
+from broker_server.store import Store
+from tests.scenarios.disturbance import Case, Fault, Machine
+from tests.scenarios.mortal_federation import DEVICES, Federation
+from tests.virtual_time import run_virtually
+
+ROUNDS = 3
+EVERYBODY = RoundSection(rounds=ROUNDS, devices=len(DEVICES), minimum=len(DEVICES))
+EFFECTS: dict[Machine, tuple[str, ...]] = {
+    "device": ("Fetch", "Train", "Report", "Stop", "Commit"),
+    "server": ("Offer", "Keep", "Acknowledge", "Close", "Merge", "Announce"),
+}
+EVENTS: dict[Machine, tuple[str, ...]] = {
+    "device": ("Offered", "Fetched", "Trained", "Receipted", "RoundClosed"),
+    "server": ("Started", "Reported", "Merged"),
+}
+TO_EFFECTS: tuple[Fault, ...] = ("killed before", "killed after", "fails")
+TO_EVENTS: tuple[Fault, ...] = ("twice", "late")
+EACH_DEVICE_HAS_ONE = frozenset({"Keep", "Acknowledge", "Reported"})
+"""What a server meets once for each device and round."""
+
+
+def generated() -> Iterator[Case]:
+    for machine, things, faults in (
+        *((machine, kinds, TO_EFFECTS) for machine, kinds in EFFECTS.items()),
+        *((machine, kinds, TO_EVENTS) for machine, kinds in EVENTS.items()),
+    ):
+        for kind, fault, number in itertools.product(things, faults, (1, 2, 3)):
+            per_round = len(DEVICES) if kind in EACH_DEVICE_HAS_ONE else 1
+            # in round 2 the first device, in round 3 the last one
+            nth = (number - 1) * per_round + (per_round if number == ROUNDS else 1)
+            yield Case(machine, kind, fault, nth)
+
+
+MEMORY = Path("/dev/shm")
+"""Where a flush costs nothing: kills here are not power cuts."""
+CASES = {case.name: case for case in generated()}
+
+
+class Outcome:
+    """What is left of a run: versions, and which updates each of them took."""
+
+    def __init__(self, case: Case | None) -> None:
+        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+            folder = Path(name)
+            self.federation = Federation(folder, case=case, rounds=EVERYBODY)
+            run_virtually(self.federation.run())
+            with Store.open(folder / "server", readonly=True) as store:
+                self.versions = [one.params for one in store.versions()]
+                self.ledger: list[LedgerEntry] = store.ledger()
+
+
+@cache
+def undisturbed() -> Outcome:
+    return Outcome(None)
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 90
+    assert len(CASES) == 3 * (3 * 11 + 2 * 8)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_disturbed_run_ends_as_the_undisturbed_one(case: Case) -> None:
+    outcome = Outcome(case)
+    disturbance = outcome.federation.disturbance
+    assert disturbance is not None
+    assert disturbance.struck, "the case met nothing"
+    assert outcome.federation.kills == (1 if case.fault.startswith("killed") else 0)
+    assert outcome.versions == undisturbed().versions
+    assert outcome.ledger == undisturbed().ledger
