@@ -7,10 +7,11 @@ it comes, so that a device that was killed asks only for what it lacks.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from random import SystemRandom
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from edge_agent.download import Download
 from edge_agent.state_files import write_state
@@ -55,6 +56,7 @@ class Fetcher:
         self._parts = None if parts is None else PartFolder(parts)
         self._jitter = jitter
         self._downloads: dict[str, Download] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._chores: set[asyncio.Task[None]] = set()
         self.bytes_fetched = 0
         """Bytes of all blobs that came whole."""
@@ -77,7 +79,7 @@ class Fetcher:
             DiskFullError: There is no room for its part file.
             RefusedError: The folder for part files cannot be used.
         """
-        with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
+        async with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             content = await self._arrived(download, download.content, info=info)
             download.discard()
         self.bytes_fetched += ref.size
@@ -94,7 +96,7 @@ class Fetcher:
             DecodeError, DiskFullError, RefusedError: As ``fetch``.
             ConfigError: ``path`` cannot be written.
         """
-        with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
+        async with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             await self._arrived(download, download.check, info=info)
             if not download.move_to(path):
                 write_state(path, await download.content())
@@ -126,8 +128,18 @@ class Fetcher:
 
     # --- one download ---------------------------------------------------------
 
+    @contextlib.asynccontextmanager
+    async def _downloading(
+        self, ref: BlobRef, *, info: ServerInfo, max_bytes: int
+    ) -> AsyncIterator[Download]:
+        """Hold the one download of ``ref`` there is; another fetch of it waits."""
+        lock = self._locks.setdefault(ref.sha256, asyncio.Lock())
+        async with lock:
+            with self._registered(ref, info=info, max_bytes=max_bytes) as download:
+                yield download
+
     @contextlib.contextmanager
-    def _downloading(
+    def _registered(
         self, ref: BlobRef, *, info: ServerInfo, max_bytes: int
     ) -> Iterator[Download]:
         if self._parts is not None and ref.size > info.block_bytes:
@@ -148,8 +160,7 @@ class Fetcher:
         try:
             yield download
         finally:
-            if self._downloads.get(ref.sha256) is download:
-                del self._downloads[ref.sha256]
+            del self._downloads[ref.sha256]
             # Nobody waits for it: training can begin meanwhile.
             chore = asyncio.create_task(self._unsubscribe(download))
             self._chores.add(chore)
@@ -181,13 +192,15 @@ class Fetcher:
             except DecodeError as error:
                 self.dropped[error.reason] += 1
             heard = download.heard
+            asked = False
             with contextlib.suppress(TransportError):
                 await self._ask(download, begin=begin)
+                asked = True
             silent_s = patience_s * (0.75 + self._jitter() / 2)
             begin = not await download.news(silent_s=silent_s)
             if download.heard != heard:
                 patience_s = info.resend_s
-            elif begin:
+            elif begin and asked:
                 patience_s = min(2 * patience_s, MAX_PATIENCE_S)
 
     async def _ask(self, download: Download, *, begin: bool) -> None:

@@ -46,12 +46,7 @@ from edge_agent.session import (
 from wire_protocol.blobs import Need
 from wire_protocol.codecs import CODECS
 from wire_protocol.cutting import blob_ref, block_bytes_within, transfer_id
-from wire_protocol.errors import (
-    DecodeError,
-    EdgefedError,
-    Reason,
-    TransportError,
-)
+from wire_protocol.errors import DecodeError, EdgefedError, Reason, TransportError
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import (
     Connected,
