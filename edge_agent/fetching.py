@@ -7,10 +7,11 @@ it comes, so that a device that was killed asks only for what it lacks.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from random import SystemRandom
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from edge_agent.download import Download
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
@@ -54,6 +55,7 @@ class Fetcher:
         self._parts = None if parts is None else PartFolder(parts)
         self._jitter = jitter
         self._downloads: dict[str, Download] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._chores: set[asyncio.Task[None]] = set()
         self.bytes_fetched = 0
         """Bytes of all blobs that came whole."""
@@ -76,7 +78,7 @@ class Fetcher:
             DiskFullError: There is no room for its part file.
             RefusedError: The folder for part files cannot be used.
         """
-        with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
+        async with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             content = await self._arrived(download, download.content, info=info)
             download.discard()
         self.bytes_fetched += ref.size
@@ -99,7 +101,7 @@ class Fetcher:
         Raises:
             DecodeError, DiskFullError, RefusedError: As ``fetch``.
         """
-        with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
+        async with self._downloading(ref, info=info, max_bytes=max_bytes) as download:
             await self._arrived(download, download.check, info=info)
             if not download.move_to(path):
                 write(path, await download.content())
@@ -131,8 +133,18 @@ class Fetcher:
 
     # --- one download ---------------------------------------------------------
 
+    @contextlib.asynccontextmanager
+    async def _downloading(
+        self, ref: BlobRef, *, info: ServerInfo, max_bytes: int
+    ) -> AsyncIterator[Download]:
+        """Hold the one download of ``ref`` there is; another fetch of it waits."""
+        lock = self._locks.setdefault(ref.sha256, asyncio.Lock())
+        async with lock:
+            with self._registered(ref, info=info, max_bytes=max_bytes) as download:
+                yield download
+
     @contextlib.contextmanager
-    def _downloading(
+    def _registered(
         self, ref: BlobRef, *, info: ServerInfo, max_bytes: int
     ) -> Iterator[Download]:
         if self._parts is not None and ref.size > info.block_bytes:
@@ -153,8 +165,7 @@ class Fetcher:
         try:
             yield download
         finally:
-            if self._downloads.get(ref.sha256) is download:
-                del self._downloads[ref.sha256]
+            del self._downloads[ref.sha256]
             # Nobody waits for it: training can begin meanwhile.
             chore = asyncio.create_task(self._unsubscribe(download))
             self._chores.add(chore)
@@ -186,13 +197,15 @@ class Fetcher:
             except DecodeError as error:
                 self.dropped[error.reason] += 1
             heard = download.heard
+            asked = False
             with contextlib.suppress(TransportError):
                 await self._ask(download, begin=begin)
+                asked = True
             silent_s = patience_s * (0.75 + self._jitter() / 2)
             begin = not await download.news(silent_s=silent_s)
             if download.heard != heard:
                 patience_s = info.resend_s
-            elif begin:
+            elif begin and asked:
                 patience_s = min(2 * patience_s, MAX_PATIENCE_S)
 
     async def _ask(self, download: Download, *, begin: bool) -> None:

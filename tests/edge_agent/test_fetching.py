@@ -310,6 +310,14 @@ def test_several_blobs_come_at_once(tmp_path: Path) -> None:
     play(tmp_path, script)
 
 
+def test_two_who_want_the_same_blob_get_it_one_after_the_other(tmp_path: Path) -> None:
+    async def script(scene: Scene) -> None:
+        assert list(await asyncio.gather(scene.fetch(), scene.fetch())) == [BLOB] * 2
+        assert not scene.fetcher._locks
+
+    play(tmp_path, script)
+
+
 def test_a_blob_over_the_limit_is_refused_without_a_word(tmp_path: Path) -> None:
     async def script(scene: Scene) -> None:
         with pytest.raises(DecodeError) as refused:
