@@ -343,13 +343,15 @@ def _offered_meanwhile(
 
 
 def _receipted(state: State, receipt: Receipted) -> Outcome:
+    # The transfer alone says which update is meant: it names its content, and the
+    # server cannot tell the round of what it could not read.
     number, transfer = receipt.round, receipt.transfer
     match state:
-        case Reporting(offer, sent) if (number, transfer) == (offer.round, sent):
+        case Reporting(offer, sent) if transfer == sent:
             # Duplicate: the round counts another update of this device, which was
             # trained from the same base; folded back, it would count twice.
             counts = receipt.reason in (Reason.ACCEPTED, Reason.DUPLICATE)
-            verdict = (Commit if counts else FoldBack)(number, transfer)
+            verdict = (Commit if counts else FoldBack)(offer.round, transfer)
             return _reported(state, verdict)
         case _ if receipt.reason is Reason.ROUND_FAILED:
             # it was accepted, and then its merge was not finite

@@ -10,23 +10,21 @@ measured to be worse. This module is pure.
 Source: Seide et al., "1-Bit Stochastic Gradient Descent" (Interspeech 2014);
 Karimireddy et al., "Error Feedback Fixes SignSGD" (ICML 2019).
 
->>> from wire_protocol.codecs import codec_named
+>>> import numpy as np
 >>> delta = np.array([1.0, 0.25], np.float32)
 >>> sent = encode(delta, residual=None, codec=codec_named("uq"))
->>> counted = replace(sent, fate=sent.fate.counted())
+>>> counted = Sent(sent.meant, sent.payload, sent.codec, sent.fate.counted())
 >>> decoded = codec_named("uq").decode(sent.payload, 2)
 >>> bool(np.allclose(decoded + counted.residual(), delta))
 True
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from wire_protocol.codecs import Codec, codec_named
 from wire_protocol.errors import EncodeError
 from wire_protocol.params import Vector
-
-__all__ = ["Fate", "Sent", "encode", "replace"]
 
 
 class Fate(StrEnum):

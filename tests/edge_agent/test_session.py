@@ -79,6 +79,7 @@ EVENTS: dict[str, Event] = {
     "accepted": Receipted(5, T5, Reason.ACCEPTED),
     "refused": Receipted(5, T5, Reason.NOT_FINITE),
     "stale": Receipted(5, T5, Reason.STALE),
+    "unreadable": Receipted(9, T5, Reason.MALFORMED),
     "duplicate": Receipted(5, T5, Reason.DUPLICATE),
     "round failed": Receipted(5, T5, Reason.ROUND_FAILED),
     "other accepted": Receipted(5, "6" * 16, Reason.ACCEPTED),
@@ -187,6 +188,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("reporting", "accepted"): (Idle(O5), (Stop(5), COMMIT)),
     ("reporting", "refused"): (Idle(O5), (Stop(5), FOLD_BACK)),
     ("reporting", "stale"): (Idle(O5), (Stop(5), FOLD_BACK)),
+    ("reporting", "unreadable"): (Idle(O5), (Stop(5), FOLD_BACK)),
     ("reporting", "duplicate"): (Idle(O5), (Stop(5), COMMIT)),
     ("reporting", "round failed"): (Idle(O5), (Stop(5), FOLD_BACK)),
     ("reporting", "outbox lost"): LOST,
@@ -200,6 +202,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("reporting, next", "accepted"): _begun(O6, Stop(5), COMMIT),
     ("reporting, next", "refused"): _begun(O6, Stop(5), FOLD_BACK),
     ("reporting, next", "stale"): _begun(O6, Stop(5), FOLD_BACK),
+    ("reporting, next", "unreadable"): _begun(O6, Stop(5), FOLD_BACK),
     ("reporting, next", "duplicate"): _begun(O6, Stop(5), COMMIT),
     ("reporting, next", "round failed"): _begun(O6, Stop(5), FOLD_BACK),
     ("reporting, next", "outbox lost"): _begun(
@@ -272,6 +275,7 @@ def test_an_outbox_is_left_by_its_own_receipt_only(events: list[str]) -> None:
         if isinstance(before, Reporting) and not isinstance(state, Reporting):
             assert event in {
                 *("accepted", "refused", "stale", "duplicate", "round failed"),
+                "unreadable",
                 "outbox lost",
             }
         else:
