@@ -63,6 +63,11 @@ class Children:
     ) -> None:
         await asyncio.shield(self.stop(self._children))
 
+    @property
+    def pids(self) -> list[int]:
+        """Everybody who was ever started here; each led a session of its own."""
+        return [child.process.pid for child in self._children]
+
     async def start(self, name: str, words: Sequence[str], *, log: Path) -> Child:
         """Start ``edgefed`` with ``words``; what it prints goes to ``log``."""
         return await self.start_program(name, edgefed_command(words), log=log)
