@@ -27,6 +27,7 @@ class Group:
 
 GROUPS: Final = {
     "demo": Group("tools.demo.cli", "run a whole federation on this machine"),
+    "chaos": Group("tools.chaos.cli", "break a federation on this machine"),
     "agent": Group("edge_agent.cli", "take part in a federation, on a device"),
     "server": Group("broker_server.cli", "run the aggregator beside the broker"),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from broker_server.child_process import last_line, start_child
+from wire_protocol.errors import EdgefedError
 
 GRACE_S: Final = 10.0
 """How long a child may take to leave by itself."""
@@ -34,8 +35,19 @@ class Child:
         return last or f"it said nothing (exit code {self.process.returncode})"
 
 
+class StoppedEarlyError(EdgefedError):
+    """A process of the federation ended before the federation did."""
+
+    def __init__(self, child: Child) -> None:
+        super().__init__(
+            f"{child.name} stopped early: {child.last_words()}",
+            remedy=f"read {child.log}",
+        )
+        self.exit_code = child.process.returncode or 1
+
+
 class Children:
-    """The children of one demo; leaving the context stops those that still run."""
+    """The children of one run; leaving the context stops those that still run."""
 
     def __init__(self) -> None:
         self._children: list[Child] = []
@@ -51,9 +63,19 @@ class Children:
     ) -> None:
         await asyncio.shield(self.stop(self._children))
 
+    @property
+    def pids(self) -> list[int]:
+        """Everybody who was ever started here; each led a session of its own."""
+        return [child.process.pid for child in self._children]
+
     async def start(self, name: str, words: Sequence[str], *, log: Path) -> Child:
         """Start ``edgefed`` with ``words``; what it prints goes to ``log``."""
-        command = [sys.executable, "-m", "tools.cli", *words]
+        return await self.start_program(name, edgefed_command(words), log=log)
+
+    async def start_program(
+        self, name: str, command: Sequence[str], *, log: Path
+    ) -> Child:
+        """Start any ``command``, its program by full path."""
         process = await start_child(command, log=log)
         child = Child(name, process, log)
         self._children.append(child)
@@ -70,6 +92,11 @@ class Children:
             _signal(child, signal.SIGKILL)
         for child in children:
             await child.process.wait()
+
+
+def edgefed_command(words: Sequence[str]) -> list[str]:
+    """Return the command that runs ``edgefed`` with ``words``, this very code."""
+    return [sys.executable, "-m", "tools.cli", *words]
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

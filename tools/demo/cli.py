@@ -78,7 +78,7 @@ def add_commands(
 def run(args: argparse.Namespace) -> int:
     """Run the demo; the last line names the report."""
     plan = _plan(args)
-    _check_writable(args.json)
+    check_writable(args.json)
     folder = args.folder or Path("runs") / _run_id(plan, datetime.now(UTC))
     try:
         return asyncio.run(_run(args, plan, folder))
@@ -149,7 +149,7 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
     return chosen(defaults, preset=args.preset, options=options)
 
 
-def _check_writable(path: Path | None) -> None:
+def check_writable(path: Path | None) -> None:
     """Fail before the work, not after it."""
     if path is None:
         return

@@ -63,6 +63,18 @@ class Subject:
         )
         return cls(federation, zoo.artifact_folder(plan.model), manifest)
 
+    def judge(self, trainer: Trainer) -> Judge:
+        """Return how well parameters do on the examples that no device holds."""
+        examples = Examples(self.federation.test_x, self.federation.test_y)
+
+        def judged(params: Vector) -> float:
+            verdict = evaluate(
+                trainer, examples, params=params, batch=self.manifest.batch
+            )
+            return verdict.correct / verdict.examples
+
+        return judged
+
 
 async def run_demo(
     plan: DemoPlan,
@@ -89,7 +101,7 @@ async def run_demo(
     workspace = Workspace.create(folder, subject.federation.shards, runtimes=runtimes)
     # the last is ONNX Runtime where it works: it says nothing into the display
     trainer = open_trainer(runtimes[-1], subject.artifact, manifest=subject.manifest)
-    judge = _judge(trainer, subject)
+    judge = subject.judge(trainer)
     jury = Jury(workspace.server_state, judge, tell=display.judged)
     display.begin()
     try:
@@ -133,17 +145,6 @@ async def working_runtimes() -> list[RuntimeName]:
             remedy="pip install ai-edge-litert onnxruntime",
         )
     return list(best.values())
-
-
-def _judge(trainer: Trainer, subject: Subject) -> Judge:
-    examples = Examples(subject.federation.test_x, subject.federation.test_y)
-    batch = subject.manifest.batch
-
-    def judge(params: Vector) -> float:
-        verdict = evaluate(trainer, examples, params=params, batch=batch)
-        return verdict.correct / verdict.examples
-
-    return judge
 
 
 def _compare(

@@ -4,22 +4,21 @@ The broker outlives everybody, so that the last words of server and agents are h
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from broker_server.embedded_broker import embedded_broker
-from tools.demo.children import Child, Children
+from tools.demo.children import Child, Children, StoppedEarlyError
 from tools.demo.display import Display
-from tools.demo.fleet_state import DeviceState, FleetState, observed_topics, seen
+from tools.demo.fleet_state import FleetState, observed_topics
+from tools.demo.observer import FINISHED, Observer
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import FLEET, Workspace
-from wire_protocol.errors import DecodeError, EdgefedError
-from wire_protocol.link import LinkSettings, Received
+from wire_protocol.link import LinkSettings
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.topics import Topics
 
-FINISHED = "finished"
 DevicePort: TypeAlias = Callable[[str, int], Awaitable[int]]
 
 
@@ -29,17 +28,6 @@ class Watched:
 
     fleet: FleetState
     seconds: float
-
-
-class StoppedEarlyError(EdgefedError):
-    """A process of the federation ended before the federation did."""
-
-    def __init__(self, child: Child) -> None:
-        super().__init__(
-            f"{child.name} stopped early: {child.last_words()}",
-            remedy=f"read {child.log}",
-        )
-        self.exit_code = child.process.returncode or 1
 
 
 async def run_federation(
@@ -97,7 +85,7 @@ async def run_federation(
             link,
             topics,
             devices=[device.name for device in workspace.devices],
-            display=display,
+            show=display.show,
             on_version=on_version,
         )
         display.show(observer.fleet)
@@ -112,54 +100,6 @@ async def run_federation(
             watching.cancel()
             await asyncio.wait({watching})
         return Watched(observer.fleet, seconds)
-
-
-class Observer:
-    """Folds what the fleet says into one picture."""
-
-    def __init__(
-        self,
-        link: MqttLink,
-        topics: Topics,
-        *,
-        devices: Sequence[str],
-        display: Display,
-        on_version: Callable[[int], None],
-    ) -> None:
-        self.fleet = FleetState(devices={name: DeviceState() for name in devices})
-        self._link = link
-        self._topics = topics
-        self._display = display
-        self._on_version = on_version
-        self._changed = asyncio.Condition()
-
-    async def watch(self) -> None:
-        """Take in messages until cancelled."""
-        async for event in self._link.events():
-            if not isinstance(event, Received):
-                continue
-            try:
-                levels = self._topics.levels(event.topic)
-            except DecodeError:
-                continue
-            before = self.fleet.server.version
-            self.fleet = seen(self.fleet, levels, event.payload)
-            for version in range(before + 1, self.fleet.server.version + 1):
-                self._on_version(version)
-            self._display.show(self.fleet)
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def until(
-        self, holds: Callable[[FleetState], bool], *, timeout_s: float | None = None
-    ) -> bool:
-        """Wait until ``holds`` of the fleet; False when the time is over before."""
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: holds(self.fleet))
-        except TimeoutError:
-            return False
-        return True
 
 
 async def _start(children: Children, workspace: Workspace) -> tuple[Child, list[Child]]:

@@ -92,10 +92,12 @@ class Workspace:
         port: int,
         protocol: str,
         device_ports: Mapping[str, int] = MappingProxyType({}),
+        server_changes: Mapping[str, Section] = MappingProxyType({}),
     ) -> None:
         """Write the configurations, now that the broker's port is known.
 
-        A device in ``device_ports`` reaches the broker there instead.
+        A device in ``device_ports`` reaches the broker there instead. A key in
+        ``server_changes`` replaces the server's.
         """
         address: Section = {"host": "127.0.0.1", "port": port, "protocol": protocol}
         size = len(self.devices)
@@ -125,6 +127,7 @@ class Workspace:
                 "codec": {"uplink": plan.codec, "downlink": plan.downlink},
                 "convergence": {"patience": plan.patience},
             },
+            changes=server_changes,
         )
         for device in self.devices:
             _write(
@@ -149,11 +152,17 @@ class Workspace:
             )
 
 
-def _write(path: Path, sections: Mapping[str, Section]) -> None:
+def _write(
+    path: Path,
+    sections: Mapping[str, Section],
+    *,
+    changes: Mapping[str, Section] = MappingProxyType({}),
+) -> None:
     lines: list[str] = []
     for name, section in sections.items():
+        values = {**section, **changes.get(name, {})}
         lines.append(f"[{name}]")
         # strings, numbers and booleans are written alike in JSON and in TOML
-        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         lines.append("")
     path.write_text("\n".join(lines), encoding="utf-8")

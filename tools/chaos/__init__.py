@@ -1,0 +1,1 @@
+"""``edgefed chaos``: a federation of real processes under faults, and what it lost."""

@@ -1,0 +1,34 @@
+"""The conditions a federation runs under, from its start. This module is pure."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from tools.chaos.weather import Weather
+
+RESEND_S: Final = 0.5
+"""Shorter than the default, so that a lost message costs less of everybody's time."""
+DEADLINE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What holds for the whole run.
+
+    Attributes:
+        rounds: At least so many.
+        endless: The server merges rounds until it is told to stop.
+        weather: Of every device's link; None connects them directly.
+        server_weather: Of the server's link.
+        small_disks: Who has its state folder on a small disk: the server, or the first
+            device.
+        clock: Whose wall clock is false: everybody's, or all but the broker's.
+        artifact_bytes: To this size the model is grown; 0 leaves it as it is.
+    """
+
+    rounds: int = 0
+    endless: bool = False
+    weather: Weather | None = None
+    server_weather: Weather | None = None
+    small_disks: frozenset[Literal["server", "device"]] = frozenset()
+    clock: Literal["", "everybody", "edgefed"] = ""
+    artifact_bytes: int = 0
