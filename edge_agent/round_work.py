@@ -47,11 +47,11 @@ from edge_agent.training import (
 )
 from wire_protocol.blobs import MAX_BLOB_BYTES, SHORT_DIGEST, BlobRef
 from wire_protocol.codecs import codec_named
+from wire_protocol.cutting import blob_ref, transfer_id
 from wire_protocol.error_feedback import encode
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
-from wire_protocol.cutting import blob_ref, transfer_id
 
 log = logging.getLogger(__name__)
 
