@@ -8,13 +8,12 @@ together is one transaction, and what it has to say is held back until it is com
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from broker_server import patience, round_effects, round_events, rounds
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
+from broker_server.inbox import Happening, Inbox, Stopped
 from broker_server.invitation import Invitations
 from broker_server.merger import Hindered, Merger
 from broker_server.model_line import ModelLine
@@ -30,20 +29,10 @@ from broker_server.tally import Ending, Tally
 from broker_server.wiring import wire
 from wire_protocol.cutting import block_bytes_within
 from wire_protocol.errors import Reason
-from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
+from wire_protocol.link import Connected, Disconnected, Link, Received
 from wire_protocol.messages import UpdateReceipt
 
 _log = logging.getLogger("edgefed.server")
-
-
-@dataclass(frozen=True, slots=True)
-class _Stopped:
-    """The server is told to end."""
-
-
-_Happening: TypeAlias = (
-    LinkEvent | round_events.Event | patience.Wakeup | _Stopped | Hindered
-)
 
 
 class Service:
@@ -65,14 +54,14 @@ class Service:
         self._clocks = clocks or Clocks()
         self._line = ModelLine(config, artifact, store)
         self._book = RoundBook(config, artifact, store, self._clocks)
-        self._inbox: asyncio.Queue[_Happening] = asyncio.Queue()
+        self._inbox = Inbox()
         self._state: State = Waiting()
         self._phase: Phase = "waiting"
         self._tally = Tally(config)
         self._invitations = Invitations(config, families=artifact.families)
-        self._merger = Merger(self._line, self._clocks, tell=self._inbox.put_nowait)
+        self._merger = Merger(self._line, self._clocks, tell=self._inbox.put)
         resend_s = config.server.resend_s
-        self._patience = Patience(self._inbox.put_nowait, resend_s=resend_s)
+        self._patience = Patience(self._inbox.put, resend_s=resend_s)
         self._trouble = StorageTrouble(first_pause_s=resend_s)
         self._greeted = self._state_changed = self._connected = False
         self._ending: Ending = ""
@@ -106,12 +95,12 @@ class Service:
             self._resume()
             await self._mailer.subscribe(self._intake.filters)
             tasks = [
-                group.create_task(self._listen()),
+                group.create_task(self._inbox.listen(self._link)),
                 group.create_task(self._distribution.run()),
-                group.create_task(self._await_stop(stop)),
+                group.create_task(self._inbox.await_stop(stop)),
             ]
             while not self._is_over():
-                first = await self._inbox.get()
+                first = await self._inbox.next()
                 try:
                     self._handle_all(first)
                 except StorageError as error:
@@ -132,20 +121,12 @@ class Service:
             return not isinstance(self._state, Merging)
         return bool(self._ending) and self._book.open is None and self._greeted
 
-    async def _listen(self) -> None:
-        async for event in self._link.events():
-            self._inbox.put_nowait(event)
-
-    async def _await_stop(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._inbox.put_nowait(_Stopped())
-
-    def _handle_all(self, first: _Happening) -> None:
+    def _handle_all(self, first: Happening) -> None:
         """Handle what has arrived by now, as a whole or not at all."""
         with self._mailer.holding(), self._store.together():
             self._handle(first)
-            for _ in range(self._inbox.qsize()):
-                self._handle(self._inbox.get_nowait())
+            for happening in self._inbox.present():
+                self._handle(happening)
         self._follow_up()
 
     def _follow_up(self) -> None:
@@ -163,7 +144,7 @@ class Service:
         if self._state_changed:
             self._announce_state()
 
-    def _handle(self, happening: _Happening) -> None:
+    def _handle(self, happening: Happening) -> None:
         self._notice(happening)
         match happening:
             case Received(topic, payload, retained, conn):
@@ -178,6 +159,16 @@ class Service:
             case Disconnected(reason):
                 _log.warning("no connection to the broker: %s", reason)
                 self._patience.stop_roll_call()
+            case Hindered(error):
+                raise error
+            case Stopped():
+                pass
+            case _:
+                self._wake_up(happening)
+        self._invite()
+
+    def _wake_up(self, wakeup: patience.Wakeup | round_events.Event) -> None:
+        match wakeup:
             case patience.RollCallOver():
                 self._intake.end_roll_call()
             case patience.GraceOver(number, device):
@@ -186,15 +177,10 @@ class Service:
                 self._intake.occupied(devices, busy=False)
             case patience.PauseOver():
                 self._patience.end_pause()
-            case Hindered(error):
-                raise error
-            case _Stopped():
-                pass
             case _:
-                self._feed(happening)
-        self._invite()
+                self._feed(wakeup)
 
-    def _notice(self, happening: _Happening) -> None:
+    def _notice(self, happening: Happening) -> None:
         """Take what holds even if the rest of the batch comes to nothing."""
         match happening:
             case Connected(max_packet_bytes=limit):
@@ -205,7 +191,7 @@ class Service:
                 self._distribution.recut(self._block_bytes)
             case Disconnected():
                 self._connected = False
-            case _Stopped():
+            case Stopped():
                 self._ending = "stopped"
             case _:
                 pass
@@ -365,7 +351,7 @@ class Service:
         try:
             async with asyncio.timeout(pause_s):
                 while self._ending != "stopped":
-                    self._notice(await self._inbox.get())
+                    self._notice(await self._inbox.next())
         except TimeoutError:
             pass
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from edge_agent.conditions import Hindrance, hindrance, readings
 from edge_agent.config import AgentConfig
+from edge_agent.connection import Connection
 from edge_agent.examples import ExampleStore
 from edge_agent.faults import is_fatal, reason_of
 from edge_agent.fetching import Fetcher
@@ -78,8 +79,6 @@ from wire_protocol.topics import Topics
 log = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 2.0
-BRIEF_S: Final = 5.0
-"""A connection that ends sooner was probably taken over by a device of our name."""
 _SYSTEM_JITTER: Final = SystemRandom().random
 
 
@@ -107,7 +106,6 @@ class Service:
         self._link = link
         self._device = config.agent.device
         self._topics = Topics(config.agent.fleet)
-        self._clock = clock
         self._files = files or StateFiles(config.agent.state_dir)
         self._memory = Memory(self._files)
         self._fetcher = Fetcher(
@@ -142,9 +140,7 @@ class Service:
         self._outbox = Outbox(
             link, topics=self._topics, device=self._device, jitter=jitter
         )
-        self._connections = 0
-        self._connected = False
-        self._since = 0.0
+        self._connection = Connection(device=self._device, clock=clock)
         self._task: asyncio.Task[None] | None = None
         self._budget: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -229,27 +225,18 @@ class Service:
                 self._outbox.max_packet_bytes = max_packet_bytes
                 self._fetcher.reconnected()
                 self._presence.conn = conn
-                self._connections += 1
-                self._connected = True
-                self._since = self._clock()
+                self._connection.began()
                 self._begin(self._greet(online=True))
                 if self._state != Idle():  # the broker may have kept an older one
                     self._begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
-                self._connected = False
-                log.warning("no broker: %s%s", reason, self._rival())
+                self._connection.ended(reason)
             case Received(topic, payload, retained):
                 try:
                     self._receive(topic, payload, retained=retained)
                 except DecodeError as error:
                     self._dropped[error.reason] += 1
                     log.warning("dropped a message on %s: %s", topic, error)
-
-    def _rival(self) -> str:
-        """Hint at the likeliest cause when connections end as soon as they begin."""
-        if self._connections < 2 or self._clock() - self._since > BRIEF_S:
-            return ""
-        return f" (is another agent running as {self._device!r}?)"
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):
@@ -268,7 +255,7 @@ class Service:
                 self._outbox.take(expect(Need, payload)[0])
             case ("d", self._device, "availability"):
                 # the will of an earlier connection came after we were back
-                if payload == b"offline" and not retained and self._connected:
+                if payload == b"offline" and not retained and self._connection.up:
                     self._begin(self._presence.say_online())
             case ("server", "info"):
                 self._greeting.receive(payload)

@@ -62,7 +62,7 @@ class Disturbance(Generic[Thing]):
         """Tell whether writing down the state that has these effects is to fail."""
         if not self._is_of_record:
             return False
-        return any([self._meets(effect) for effect in effects])
+        return sum(map(self._meets, effects)) > 0
 
     def around(self, effect: Thing, perform: Callable[[Thing], None]) -> None:
         """Perform ``effect`` with what the case does to it."""
