@@ -42,6 +42,7 @@ from wire_protocol.topics import Topics
 
 TOPICS: Final = Topics("home")
 DEVICES: Final = ("a", "b", "c")
+SEED: Final = 3
 VICTIM: Final = "b"
 AWAY_S: Final = 0.7
 """How long a killed member stays away."""
@@ -63,7 +64,7 @@ class Federation:
         self.kills = 0
         self._artifact = write_tiny_artifact(folder / "tiny")
         self._config = ServerConfig(
-            server=ServerSection(folder / "server", resend_s=0.5, seed=3),
+            server=ServerSection(folder / "server", resend_s=0.5, seed=SEED),
             model=ModelSection("tiny"),
             round=rounds,
             plan=PlanSection(epochs=3, learning_rate=0.2),
