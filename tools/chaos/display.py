@@ -143,7 +143,7 @@ def fault_line(fault: Fault) -> str:
 
 def table(outcomes: Sequence[ScenarioOutcome]) -> Table:
     """Return a row for each scenario."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     shown.add_column("scenario", no_wrap=True)
     shown.add_column("faults", no_wrap=True)
     for title in ("rounds", "s", "accuracy"):
@@ -181,7 +181,7 @@ def _faults(one: ScenarioOutcome) -> str:
     lines = [f"{count} {kind}" for kind, count in one.fault_counts.items()]
     times = [f"{fault.at_s:.0f}" for fault in one.faults]
     if len(times) > 1:
-        lines.append(f"from {times[0]} to {times[-1]} s")
+        lines.append(f"{times[0]} to {times[-1]} s")
     elif times:
         lines.append(f"at {times[0]} s")
     return "\n".join(lines)
