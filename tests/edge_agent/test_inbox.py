@@ -1,5 +1,7 @@
 """What the server says, read into events, and errors into reasons."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,15 +58,11 @@ def test_whatever_the_bytes_reading_ends_with_an_event_or_an_error(
     number: str, cut: int, noise: bytes
 ) -> None:
     payload = frame(OFFER)[:cut] + noise
-    for read in (
-        lambda: round_event(number, payload, device="a"),
-        lambda: receipt_event(payload),
-    ):
-        try:
-            event = read()
-        except DecodeError:
-            continue
-        assert isinstance(event, Offered | RoundClosed | Receipted)
+    with contextlib.suppress(DecodeError):
+        event = round_event(number, payload, device="a")
+        assert isinstance(event, Offered | RoundClosed)
+    with contextlib.suppress(DecodeError):
+        assert isinstance(receipt_event(payload), Receipted)
 
 
 FAULTS: list[tuple[EdgefedError, Reason, bool]] = [
