@@ -101,7 +101,7 @@ class Uplink:
         if known is None or known.assembly.listing != listing:
             known = self._begun(device, listing)
         known.assembly.ask_again()
-        return self._advance(known, asks=True)
+        return self._advance(known)
 
     def add(self, device: str, transfer: str, *, payload: bytes) -> Advance:
         """Take the frame of a block.
@@ -121,10 +121,11 @@ class Uplink:
         if known is None:
             raise DecodeError(f"transfer {transfer} was not announced")
         try:
-            known.assembly.put(block, body)
+            whole = known.assembly.put(block, body)
         except RefusedError as error:
             raise self._no_room(error) from error
-        return self._advance(known, asks=known.assembly.wants_more(self._window))
+        more = known.assembly.wants_more(self._window)
+        return self._advance(known) if whole or more else NOTHING
 
     def forget(self, device: str, transfer: str) -> None:
         """Remove what was received of an update that has been dealt with."""
@@ -144,16 +145,15 @@ class Uplink:
 
     # --- one transfer ---------------------------------------------------------
 
-    def _advance(self, known: _Transfer, *, asks: bool) -> Advance:
+    def _advance(self, known: _Transfer) -> Advance:
         assembly = known.assembly
         try:
-            if asks or assembly.complete:
-                known.part.save(assembly.listing, assembly.here())
+            known.part.save(assembly.listing, assembly.here())
             if assembly.complete:
                 return Advance(self._content(known))
         except RefusedError as error:
             raise self._no_room(error) from error
-        wanted = bitmap(assembly.ask(self._window)) if asks else ""
+        wanted = bitmap(assembly.ask(self._window))
         return Advance(need=Need(assembly.ref, wanted)) if wanted else NOTHING
 
     def _content(self, known: _Transfer) -> bytes:

@@ -23,6 +23,7 @@ class CountingProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._holding = asyncio.Event()
+        self._moved = asyncio.Event()
         self.up = 0
         self.down = 0
 
@@ -58,6 +59,12 @@ class CountingProxy:
     async def held(self) -> None:
         """Wait until bytes came in that ``hold`` keeps from going on."""
         await self._holding.wait()
+
+    async def until_down(self, count: int) -> None:
+        """Wait until ``count`` bytes came back from the target."""
+        while self.down < count:
+            self._moved.clear()
+            await self._moved.wait()
 
     def cut(self) -> None:
         """Reset every connection, as when a cable is pulled."""
@@ -103,6 +110,7 @@ class CountingProxy:
                     self.up += len(data)
                 else:
                     self.down += len(data)
+                self._moved.set()
                 if not self._flowing.is_set():
                     self._holding.set()
                     await self._flowing.wait()

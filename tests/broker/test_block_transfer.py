@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ from wire_protocol.link import Link
 
 pytestmark = pytest.mark.broker
 
+ROOT = Path(__file__).parents[2]
 BLOCK = 32_768
 BLOB = random.Random(1).randbytes(3_000_000)
 REF = blob_ref(BLOB)
@@ -111,6 +114,32 @@ def test_a_download_goes_on_where_it_was(
     run(test())
 
 
+def test_a_killed_process_that_is_started_again_goes_on_where_it_was(
+    broker_port: int, tmp_path: Path
+) -> None:
+    async def start(port: int) -> asyncio.subprocess.Process:
+        module = [sys.executable, "-m", "tests.broker.fetch_process"]
+        blob = [REF.sha256, str(REF.size), str(BLOCK)]
+        return await asyncio.create_subprocess_exec(
+            *module, str(port), str(tmp_path / "parts"), *blob, stdout=PIPE, cwd=ROOT
+        )
+
+    async def test() -> None:
+        async with ends(broker_port, tmp_path) as (server, *_):
+            assert server.block_bytes == BLOCK
+            async with CountingProxy(broker_port) as proxy:
+                first = await start(proxy.port)
+                await proxy.until_down(len(BLOB) // 2)
+                first.kill()
+                await first.wait()
+                second = await start(proxy.port)
+                told, _ = await second.communicate()
+            assert told.decode() == REF.sha256
+            assert proxy.down <= len(BLOB) + COUNT * 512 + AGAIN
+
+    run(test())
+
+
 @pytest.mark.parametrize("fault", ["nothing", "cut", "cut of the server", "kill"])
 def test_an_upload_goes_on_where_it_was(
     broker_port: int, tmp_path: Path, fault: str
@@ -135,7 +164,7 @@ def test_an_upload_goes_on_where_it_was(
     run(test())
 
 
-@pytest.mark.parametrize("over_s", [0.0, 1.0], ids=["at once", "over a second"])
+@pytest.mark.parametrize("over_s", [0.0, 1.2], ids=["at once", "one after the other"])
 def test_a_blob_that_20_devices_want_costs_the_server_little_more_than_one(
     broker_port: int, tmp_path: Path, over_s: float
 ) -> None:
@@ -155,7 +184,7 @@ def test_a_blob_that_20_devices_want_costs_the_server_little_more_than_one(
         async with AsyncExitStack() as stack:
             link = await stack.enter_async_context(linked(broker_port, "server"))
             server = await stack.enter_async_context(
-                server_end(link, block_bytes=BLOCK, parts=tmp_path / "up")
+                server_end(link, block_bytes=BLOCK, parts=tmp_path / "up", resend_s=2.0)
             )
             server.distribution.offer({ref.sha256: blob})
             began = link.traffic.bytes_sent

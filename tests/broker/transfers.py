@@ -34,7 +34,9 @@ def linked(port: int, identity: str) -> MqttLink:
 class ServerEnd:
     """Offers blobs and takes updates."""
 
-    def __init__(self, link: Link, *, block_bytes: int, parts: Path) -> None:
+    def __init__(
+        self, link: Link, *, block_bytes: int, parts: Path, resend_s: float
+    ) -> None:
         self._link = link
         self._configured = self.block_bytes = block_bytes
         self.needs: list[Need] = []
@@ -45,9 +47,10 @@ class ServerEnd:
         """Blocks of updates that came."""
         self.come = asyncio.Event()
         self.distribution = Distribution(
-            TOPICS, self._publish, block_bytes=block_bytes, resend_s=1.0
+            TOPICS, self._publish, block_bytes=block_bytes, resend_s=resend_s
         )
         self._parts = parts
+        self._resend_s = resend_s
         self.restart()
 
     def restart(self) -> None:
@@ -59,7 +62,7 @@ class ServerEnd:
     @property
     def info(self) -> ServerInfo:
         """What devices are told."""
-        return ServerInfo(self.block_bytes, WINDOW, "none", 1.0)
+        return ServerInfo(self.block_bytes, WINDOW, "none", self._resend_s)
 
     async def _publish(self, topic: str, payload: bytes) -> None:
         await self._link.publish(topic, payload)
@@ -96,10 +99,10 @@ class ServerEnd:
 
 @asynccontextmanager
 async def server_end(
-    link: Link, *, block_bytes: int, parts: Path
+    link: Link, *, block_bytes: int, parts: Path, resend_s: float = 1.0
 ) -> AsyncIterator[ServerEnd]:
     """Serve on ``link`` until the block ends."""
-    end = ServerEnd(link, block_bytes=block_bytes, parts=parts)
+    end = ServerEnd(link, block_bytes=block_bytes, parts=parts, resend_s=resend_s)
     for rest in (("need",), ("up", "+", "m"), ("up", "+", "b", "+")):
         await link.subscribe(TOPICS.device("+", *rest))
 

@@ -70,8 +70,9 @@ class Arena:
     async def moments(self, count: int) -> AsyncIterator[int]:
         """Yield at ``count`` random instants, spread over all rounds but the last.
 
-        A round's first instant is within a round's usual time after the version that
-        it begins with; a further one may also strike while somebody still starts.
+        An instant is within a round's usual time after the version the round begins
+        with; a further one in the same round may also strike while somebody still
+        starts. None waits longer than the round lasts.
         """
         self.missed = count
         before = -1
@@ -81,13 +82,14 @@ class Arena:
             version, phase = int(position), position % 1
             await self.reached(version)
             longest = self.round_s + (RECOVERY_S if version == before else 0.0)
-            await asyncio.sleep(phase * longest)
+            await self.reached(version + 1, timeout_s=phase * longest)
             before = version
-            yield number
             self.missed -= 1
+            yield number
 
-    async def reached(self, version: int) -> None:
-        """Wait until ``version`` is merged, and a round begun."""
+    async def reached(self, version: int, *, timeout_s: float | None = None) -> None:
+        """Wait until ``version`` is merged and a round was begun, or time is over."""
         await self.observer.until(
-            lambda fleet: fleet.server.version >= version and fleet.server.round > 0
+            lambda fleet: fleet.server.version >= version and fleet.server.round > 0,
+            timeout_s=timeout_s,
         )

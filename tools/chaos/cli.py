@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import signal
 import sys
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from tools.demo.cli import STOPPED, check_writable
 from wire_protocol.errors import ConfigError
 
 _STDOUT = Path("-")
+_LOG_WIDTH = 120
 
 
 def add_commands(
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json != _STDOUT:
         check_writable(args.json)
+    # that our own links lose their broker is no news here
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         return asyncio.run(_run(args, plan))
     except asyncio.CancelledError:
@@ -115,7 +119,8 @@ async def _run(args: argparse.Namespace, plan: ChaosPlan) -> int:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     out = sys.stderr if args.json == _STDOUT else sys.stdout
-    console = Console(file=out)
+    # a log needs no line breaks of ours
+    console = Console(file=out, width=None if out.isatty() else _LOG_WIDTH)
     display: ChaosDisplay = (
         LiveChaosDisplay(console)
         if console.is_terminal

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -142,22 +143,21 @@ def fault_line(fault: Fault) -> str:
 
 def table(outcomes: Sequence[ScenarioOutcome]) -> Table:
     """Return a row for each scenario."""
-    shown = Table(title="Chaos", title_justify="left")
-    for title in ("scenario", "faults"):
-        shown.add_column(title)
-    for title in ("rounds", "seconds", "accuracy", "undisturbed"):
-        shown.add_column(title, justify="right")
-    for title in ("ledger", "verdict"):
-        shown.add_column(title)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    shown.add_column("scenario", no_wrap=True)
+    shown.add_column("faults", no_wrap=True)
+    for title in ("rounds", "s", "accuracy"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    shown.add_column("updates", no_wrap=True)
+    shown.add_column("verdict", no_wrap=True)
     for one in outcomes:
+        failed = f"\n+{one.failed_rounds} failed" if one.failed_rounds else ""
         shown.add_row(
             one.name,
             _faults(one),
-            str(one.rounds or "")
-            + (f" ({one.failed_rounds} failed)" if one.failed_rounds else ""),
+            f"{one.rounds or ''}{failed}",
             f"{one.seconds:.0f}" if one.seconds else "",
-            _number(one.accuracy),
-            _number(one.reference),
+            _accuracy(one),
             _ledger(one),
             Text(one.verdict, style=_COLOURS[one.verdict]),
         )
@@ -166,7 +166,7 @@ def table(outcomes: Sequence[ScenarioOutcome]) -> Table:
 
 def report(outcome: ChaosOutcome) -> Group:
     """Return the table, and under it what is wrong and where to look."""
-    lines = []
+    lines = [Text(note) for one in outcome.scenarios for note in _notes(one)]
     for one in outcome.scenarios:
         if one.verdict == "passed":
             continue
@@ -178,35 +178,40 @@ def report(outcome: ChaosOutcome) -> Group:
 
 
 def _faults(one: ScenarioOutcome) -> str:
-    counts = ", ".join(f"{count} {kind}" for kind, count in one.fault_counts.items())
-    parts = [counts] if counts else []
-    if one.faults:
-        times = [fault.at_s for fault in one.faults]
-        parts.append(f"{min(times):.0f} to {max(times):.0f} s")
-    if one.carried is not None:
-        parts.append(
-            f"devices got {device_bytes(one.carried.device_bytes_down)}, "
-            f"model {device_bytes(one.carried.artifact_bytes)}"
-        )
-    return "\n".join(parts)
+    lines = [f"{count} {kind}" for kind, count in one.fault_counts.items()]
+    times = [f"{fault.at_s:.0f}" for fault in one.faults]
+    if len(times) > 1:
+        lines.append(f"{times[0]} to {times[-1]} s")
+    elif times:
+        lines.append(f"at {times[0]} s")
+    return "\n".join(lines)
+
+
+def _accuracy(one: ScenarioOutcome) -> str:
+    if one.accuracy is None:
+        return ""
+    undisturbed = "" if one.reference is None else f"\nof {one.reference:.3f}"
+    return f"{one.accuracy:.3f}{undisturbed}"
 
 
 def _ledger(one: ScenarioOutcome) -> str:
     books = one.ledger
     if books is None:
         return ""
-    counts = {
-        "accepted": books.accepted,
-        "merged": books.merged,
-        "pending": books.pending,
-        "lost": len(books.lost),
-        "twice": len(books.twice),
-    }
-    always = ("accepted", "merged", "lost", "twice")
-    return ", ".join(
-        f"{count} {name}" for name, count in counts.items() if count or name in always
+    return "\n".join(
+        [
+            f"{books.merged} of {books.accepted} merged",
+            *([f"{books.pending} pending"] if books.pending else []),
+            f"{len(books.lost)} lost, {len(books.twice)} twice",
+        ]
     )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _notes(one: ScenarioOutcome) -> list[str]:
+    """Return what else is worth knowing of a scenario that ran."""
+    carried = one.carried
+    if carried is None or not carried.cuts:
+        return []
+    got = device_bytes(carried.device_bytes_down)
+    whole = device_bytes(carried.artifact_bytes)
+    return [f"{one.name}: {carried.cuts} cuts; devices got {got} for {whole} of files"]

@@ -6,7 +6,7 @@ from typing import Final
 from tools.chaos.arena import Arena
 from tools.chaos.disks import SmallDisk
 
-FULL_S: Final = 5.0
+FULL_S: Final = 3.0
 _REFILL_S: Final = 0.05
 _FILLS: Final = 2
 

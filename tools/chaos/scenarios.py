@@ -82,13 +82,13 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario(
             "disk-full-server",
             "the server's disk is full, twice",
-            Conditions(rounds=12, small_disks=frozenset({"server"})),
+            Conditions(rounds=20, small_disks=frozenset({"server"})),
             full_disks.fill_disks,
         ),
         Scenario(
             "disk-full-agent",
             "an agent's disk is full, twice",
-            Conditions(rounds=12, small_disks=frozenset({"device"})),
+            Conditions(rounds=20, small_disks=frozenset({"device"})),
             full_disks.fill_disks,
         ),
         Scenario(

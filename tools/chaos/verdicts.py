@@ -1,5 +1,6 @@
 """Verdicts: what must hold after a run, whatever was done to the federation."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -8,7 +9,7 @@ from typing import Final
 from tools.chaos.books import Books, accuracies, read_books
 from tools.chaos.ledger import balance
 from tools.chaos.outcome import ScenarioOutcome
-from tools.chaos.plan import ALLOWANCE
+from tools.chaos.plan import ALLOWANCE, DAY_S
 from tools.chaos.running import Run
 from tools.chaos.scenarios import Scenario
 from tools.chaos.staging import Staging
@@ -81,11 +82,19 @@ def judged(
         ),
         folder=str(staging.workspace.folder),
     )
-    if scenario.strikes and not problems and not outcome.fault_counts:
+    if not problems and not _was_disturbed(scenario, outcome, books):
         problems.append("no fault struck, so nothing was proved")
     if problems:
         outcome = outcome.failed(problems)
     return Judged(outcome, _reference(books, judgements))
+
+
+def _was_disturbed(scenario: Scenario, outcome: ScenarioOutcome, books: Books) -> bool:
+    if scenario.conditions.clock and not any(
+        abs(record.started - time.time()) > DAY_S for record in books.rounds
+    ):
+        return False  # libfaketime was loaded, but did not work
+    return bool(outcome.fault_counts) or not scenario.strikes
 
 
 def _accuracy_problems(accuracy: float | None, expected: float | None) -> list[str]:
