@@ -29,13 +29,20 @@ def read_books(state: Path) -> Books:
         EdgefedError: There are none, or they cannot be read.
     """
     with Store.open(state, readonly=True) as store:
-        rounds = tuple(store.rounds())
-        versions = tuple(record.version for record in store.versions())
-    return Books(
-        tuple(entry for record in rounds for entry in _entries(record)),
-        versions,
-        rounds,
-    )
+        return Books(
+            tuple(
+                Entry(
+                    one.round,
+                    one.device,
+                    one.transfer,
+                    one.merged_version,
+                    given_up=one.state == "given up",
+                )
+                for one in store.ledger()
+            ),
+            tuple(record.version for record in store.versions()),
+            tuple(store.rounds()),
+        )
 
 
 def accuracies(state: Path, judge: Callable[[Vector], float]) -> dict[int, float]:
@@ -44,16 +51,3 @@ def accuracies(state: Path, judge: Callable[[Vector], float]) -> dict[int, float
         return {
             version: judge(store.params(version)) for version in store.rebuildable()
         }
-
-
-def _entries(record: RoundRecord) -> list[Entry]:
-    return [
-        Entry(
-            record.round,
-            one.device,
-            one.transfer,
-            record.merged_version,
-            given_up=record.outcome == "failed",
-        )
-        for one in record.participants
-    ]
