@@ -1,6 +1,7 @@
 """Fetching over a link in memory: resumed, repaired, and never asked for in vain."""
 
 import asyncio
+import functools
 import itertools
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -179,10 +180,12 @@ def test_a_fetched_file_is_moved_to_its_place(tmp_path: Path) -> None:
     async def script(scene: Scene) -> None:
         small = cut(b"small", block_bytes=BLOCK)[0]
         scene.blobs[small.sha256] = b"small"
-        fetch = scene.fetcher.fetch_file
+        fetch = functools.partial(
+            scene.fetcher.fetch_file, info=INFO, max_bytes=LIMIT, write=Path.write_bytes
+        )
         async with asyncio.timeout(20):
-            await fetch(REF, tmp_path / "file", info=INFO, max_bytes=LIMIT)
-            await fetch(small, tmp_path / "small", info=INFO, max_bytes=LIMIT)
+            await fetch(REF, tmp_path / "file")
+            await fetch(small, tmp_path / "small")
 
     play(tmp_path, script)
     assert (tmp_path / "file").read_bytes() == BLOB
