@@ -180,8 +180,12 @@ def test_a_fetched_file_is_moved_to_its_place(tmp_path: Path) -> None:
     async def script(scene: Scene) -> None:
         small = cut(b"small", block_bytes=BLOCK)[0]
         scene.blobs[small.sha256] = b"small"
+
+        def write(path: Path, content: bytes) -> None:
+            path.write_bytes(content)
+
         fetch = functools.partial(
-            scene.fetcher.fetch_file, info=INFO, max_bytes=LIMIT, write=Path.write_bytes
+            scene.fetcher.fetch_file, info=INFO, max_bytes=LIMIT, write=write
         )
         async with asyncio.timeout(20):
             await fetch(REF, tmp_path / "file")
