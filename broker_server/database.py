@@ -105,6 +105,20 @@ class Database:
         with contextlib.closing(sqlite3.connect(path)) as copy, _explained():
             self._connection.backup(copy)
 
+    def check(self) -> None:
+        """See that nothing in the file is damaged.
+
+        Raises:
+            RefusedError: Something is.
+        """
+        for pragma in ("integrity_check(1)", "foreign_key_check"):
+            for row in self.all(f"PRAGMA {pragma}"):
+                if row != ("ok",):
+                    raise RefusedError(
+                        f"the database is damaged: {row[0]}",
+                        remedy="restore the folder from another backup",
+                    )
+
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> None:
         """Run a statement that returns nothing."""
         with self._busy, _explained():
