@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from broker_server.backup import back_up, restore
 from broker_server.records import Update
 from broker_server.store import Store
-from broker_server.tar_entries import entries
+from broker_server.tar_entries import Entry, entries
 from tests.broker_server.test_store import begin, grow, participant, pending
 from wire_protocol.errors import ConfigError, EdgefedError, RefusedError
 
@@ -101,7 +101,7 @@ def test_a_backup_is_an_ordinary_tar_file() -> None:
     assert [entry.name for entry in drain(good_backup())] == names
 
 
-def drain(raw: bytes) -> Iterator[object]:
+def drain(raw: bytes) -> Iterator[Entry]:
     for entry in entries(io.BytesIO(raw)):
         assert sum(len(chunk) for chunk in entry.chunks()) == entry.size
         yield entry
