@@ -19,6 +19,7 @@ from wire_protocol.errors import RefusedError
 Row = tuple[Any, ...]
 _PASSING: Final = frozenset(
     {
+        sqlite3.SQLITE_ABORT,  # another statement rolled our transaction back
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
