@@ -6,6 +6,7 @@ import json
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from broker_server.artifact import load_artifact
+from broker_server.backup import back_up, restore
 from broker_server.config import ServerConfig, load_config
 from broker_server.records import RoundRecord
 from broker_server.serving import serve
@@ -41,6 +43,29 @@ def add_commands(
     _add_config(rounds)
     rounds.add_argument("--json", action="store_true", help="print JSON")
     rounds.set_defaults(run=_rounds)
+
+    ledger = commands.add_parser(
+        "ledger", help="show what became of every accepted update"
+    )
+    _add_config(ledger)
+    ledger.add_argument("--json", action="store_true", help="print JSON")
+    ledger.set_defaults(run=_ledger)
+
+    backup = commands.add_parser(
+        "backup", help="write the state to one file, also while the server runs"
+    )
+    _add_config(backup)
+    backup.add_argument("--out", type=Path, required=True, metavar="FILE.tar")
+    backup.set_defaults(run=_backup)
+
+    restored = commands.add_parser(
+        "restore", help="bring a backup into a state folder that is empty"
+    )
+    _add_config(restored)
+    restored.add_argument(
+        "--from", dest="archive", type=Path, required=True, metavar="FILE.tar"
+    )
+    restored.set_defaults(run=_restore)
 
     export = commands.add_parser(
         "export", help="write a version's parameters, by name, as NPZ"
@@ -95,6 +120,8 @@ def _rounds(args: argparse.Namespace) -> int:
             "outcome",
             "cause",
             "devices",
+            "late",
+            "carried",
             "loss",
             "accuracy",
             "up",
@@ -109,6 +136,8 @@ def _rounds(args: argparse.Namespace) -> int:
                 record.outcome,
                 record.cause or "-",
                 f"{len(record.participants)}/{len(record.cohort)}",
+                record.late,
+                record.carried,
                 _number(record.loss, ".4g"),
                 _number(record.accuracy, ".4f"),
                 record.bytes_up,
@@ -116,6 +145,47 @@ def _rounds(args: argparse.Namespace) -> int:
                 _number(record.seconds, ".2f"),
             )
         )
+    return 0
+
+
+def _ledger(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    with Store.open(config.server.state_dir, readonly=True) as store:
+        entries = store.ledger()
+    count = Counter(entry.state for entry in entries)
+    totals = {
+        "accepted": len(entries),
+        "merged": count["merged"],
+        "pending": count["pending"],
+        "given_up": count["given up"],
+    }
+    if args.json:
+        plain = [{**asdict(entry), "state": entry.state} for entry in entries]
+        print(json.dumps({**totals, "updates": plain}, indent=1))
+        return 0
+    print(_row("round", "base", "state", "version"), " transfer          device")
+    for entry in entries:
+        version = "-" if entry.merged_version is None else entry.merged_version
+        row = _row(entry.round, entry.base, entry.state, version)
+        print(row, f" {entry.transfer:16}  {entry.device}")
+    print(
+        "{accepted} accepted = {merged} merged + {pending} pending"
+        " + {given_up} given up".format(**totals)
+    )
+    return 0
+
+
+def _backup(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    written = back_up(config.server.state_dir, args.out)
+    print(f"{args.out}: the database and {written.blobs} blobs, {written.size} bytes")
+    return 0
+
+
+def _restore(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    found = restore(args.archive, config.server.state_dir)
+    print(f"{config.server.state_dir}: the database and {found.blobs} blobs")
     return 0
 
 
@@ -154,6 +224,8 @@ def _plain(record: RoundRecord) -> dict[str, Any]:
     return {
         **asdict(record),
         "runtimes": record.runtimes,
+        "late": record.late,
+        "carried": record.carried,
         "loss": record.loss,
         "evaluation_loss": record.evaluation_loss,
         "accuracy": record.accuracy,

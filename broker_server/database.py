@@ -19,6 +19,7 @@ from wire_protocol.errors import RefusedError
 Row = tuple[Any, ...]
 _PASSING: Final = frozenset(
     {
+        sqlite3.SQLITE_ABORT,  # another statement rolled our transaction back
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
@@ -127,6 +128,20 @@ class Database:
         """Write a copy of the whole database, as of now; others may go on using it."""
         with contextlib.closing(sqlite3.connect(path)) as copy, _explained():
             self._connection.backup(copy)
+
+    def check(self) -> None:
+        """See that nothing in the file is damaged.
+
+        Raises:
+            RefusedError: Something is.
+        """
+        for pragma in ("integrity_check(1)", "foreign_key_check"):
+            for row in self.all(f"PRAGMA {pragma}"):
+                if row != ("ok",):
+                    raise RefusedError(
+                        f"the database is damaged: {row[0]}",
+                        remedy="restore the folder from another backup",
+                    )
 
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> None:
         """Run a statement that returns nothing."""

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
 from broker_server.blob_folder import BlobFolder
 from broker_server.database import Database, Row
@@ -36,6 +36,8 @@ from wire_protocol.errors import ConfigError, RefusedError
 from wire_protocol.messages import CheckIn
 from wire_protocol.params import Vector
 
+DATABASE: Final = "server.sqlite"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -53,6 +55,7 @@ class Store:
         self, database: Database, blobs: BlobFolder, lock: IO[bytes] | None
     ) -> None:
         self._db = database
+        self._blobs = blobs
         self._lock = lock
         self.version_log = VersionLog(database, blobs)
         self.update_log = UpdateLog(database)
@@ -66,7 +69,7 @@ class Store:
             RefusedError: Another server writes it, a newer one wrote it, or the folder
                 cannot be used.
         """
-        path = folder / "server.sqlite"
+        path = folder / DATABASE
         blobs = BlobFolder(folder / "blobs")
         if readonly:
             if not path.is_file():
@@ -286,6 +289,30 @@ class Store:
     def ledger(self) -> list[LedgerEntry]:
         """Return every accepted update and what became of it, by round and device."""
         return self.update_log.entries()
+
+    # --- backup -------------------------------------------------------------------
+
+    def copy_to(self, path: Path) -> frozenset[str]:
+        """Copy the database to ``path``; return the blobs that the copy names."""
+        self._db.copy_to(path)
+        copy = Database.open(path, readonly=True)
+        try:
+            return VersionLog(copy, self._blobs).named()
+        finally:
+            copy.close()
+
+    def open_blob(self, digest: str) -> IO[bytes]:
+        """Open the file of a blob; it may be pruned while others use the folder."""
+        return (self._blobs.folder / digest).open("rb")
+
+    def check(self) -> frozenset[str]:
+        """See that the database is sound; return the blobs it names.
+
+        Raises:
+            RefusedError: It is damaged.
+        """
+        self._db.check()
+        return self.version_log.named()
 
     # --- devices ------------------------------------------------------------------
 

@@ -154,11 +154,15 @@ class VersionLog:
 
     def prune(self) -> None:
         """Remove blobs that no version names any more."""
+        self._blobs.keep_only(self.named())
+
+    def named(self) -> frozenset[str]:
+        """Return the digests of all blobs that versions name."""
         rows = self._db.all(
             "SELECT state FROM versions UNION SELECT keyframe FROM versions"
             " UNION SELECT delta FROM versions"
         )
-        self._blobs.keep_only({digest for (digest,) in rows if digest is not None})
+        return frozenset(digest for (digest,) in rows if digest is not None)
 
 
 def spans(versions: Sequence[int]) -> str:

@@ -7,13 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_server.acceptance import RefusedUpdateError, accept
+from broker_server.acceptance import (
+    RefusedUpdateError,
+    Terms,
+    accept,
+    head_of,
+    late_terms,
+)
+from broker_server.records import RoundTerms
 from tests.broker_server.scripted_device import update_of
 from wire_protocol.blobs import BlobRef
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import RoundOffer, TrainingPlan
+from wire_protocol.params import Vector
 
 SIZE = 50
 OFFER = RoundOffer(
@@ -35,76 +43,72 @@ DELTA = np.linspace(-1, 1, SIZE, dtype=np.float32)
 BODY = codec_named("f32").encode(DELTA)
 NAN = np.full(SIZE, np.nan, "<f4").tobytes()
 
-BAD: dict[str, tuple[bytes, str, set[Reason], bool]] = {
-    "no frame": (b"hello", "a", {Reason.MALFORMED}, True),
-    "another message": (frame(OFFER), "a", {Reason.MALFORMED}, True),
-    "another round": (
-        frame(replace(GOOD, round=3), BODY),
-        "a",
-        {Reason.WRONG_ROUND},
-        False,
-    ),
-    "a stranger": (frame(GOOD, BODY), "x", {Reason.NOT_IN_COHORT}, True),
+PAST = Terms(2, 1, OFFER.params, OFFER.layout, OFFER.codec, frozenset({"a", "b"}))
+
+
+def judge(offer: RoundOffer, *, device: str, blob: bytes) -> Vector:
+    """Judge an update as one of an open round."""
+    head, body = head_of(blob)
+    return accept(Terms.of(offer), head, body=body, device=device, size=SIZE)
+
+
+BAD: dict[str, tuple[bytes, str, set[Reason]]] = {
+    "no frame": (b"hello", "a", {Reason.MALFORMED}),
+    "another message": (frame(OFFER), "a", {Reason.MALFORMED}),
+    "another round": (frame(replace(GOOD, round=3), BODY), "a", {Reason.WRONG_ROUND}),
+    "a stranger": (frame(GOOD, BODY), "x", {Reason.NOT_IN_COHORT}),
     "another layout": (
         frame(replace(GOOD, layout="0" * 16), BODY),
         "a",
         {Reason.WRONG_SCHEMA},
-        True,
     ),
     "another base": (
         frame(replace(GOOD, base="0" * 16), BODY),
         "a",
         {Reason.WRONG_BASE},
-        True,
     ),
     "another codec": (
         frame(replace(GOOD, codec="uq"), BODY),
         "a",
         {Reason.WRONG_CODEC},
-        True,
     ),
     "an unknown codec": (
         frame(replace(GOOD, codec="f32:zip"), BODY),
         "a",
         {Reason.WRONG_CODEC},
-        True,
     ),
     "too few values": (
         frame(GOOD, BODY[:-4]),
         "a",
         {Reason.MALFORMED, Reason.WRONG_SCHEMA},
-        True,
     ),
-    "not a number": (frame(GOOD, NAN), "a", {Reason.NOT_FINITE}, True),
+    "not a number": (frame(GOOD, NAN), "a", {Reason.NOT_FINITE}),
     "no examples": (
         frame(replace(GOOD, num_examples=0), BODY),
         "a",
         {Reason.MALFORMED},
-        True,
     ),
 }
 
 
-@pytest.mark.parametrize(("blob", "device", "reasons", "ours"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("blob", "device", "reasons"), BAD.values(), ids=BAD)
 def test_a_bad_update_is_refused_with_its_reason(
-    blob: bytes, device: str, reasons: set[Reason], ours: bool
+    blob: bytes, device: str, reasons: set[Reason]
 ) -> None:
     with pytest.raises(RefusedUpdateError) as refused:
-        accept(OFFER, device=device, blob=blob, size=SIZE)
+        judge(OFFER, device=device, blob=blob)
     assert refused.value.reason in reasons
-    assert refused.value.ours is ours
 
 
 def test_a_good_update_is_decoded() -> None:
-    accepted = accept(OFFER, device="a", blob=frame(GOOD, BODY), size=SIZE)
-    assert accepted.message == GOOD
-    assert np.array_equal(accepted.delta, DELTA)
+    delta = judge(OFFER, device="a", blob=frame(GOOD, BODY))
+    assert np.array_equal(delta, DELTA)
 
 
 def test_the_setting_of_a_codec_may_differ_from_the_offers() -> None:
     offer = replace(OFFER, codec="uq:2")
     blob = frame(replace(GOOD, codec="uq:4"), codec_named("uq:4").encode(DELTA))
-    assert np.isfinite(accept(offer, device="a", blob=blob, size=SIZE).delta).all()
+    assert np.isfinite(judge(offer, device="a", blob=blob)).all()
 
 
 @given(st.binary(max_size=300), st.sampled_from(["raw", "f32", "uq", "int8", "f16"]))
@@ -112,8 +116,38 @@ def test_arbitrary_bytes_are_refused_or_finite(junk: bytes, kind: str) -> None:
     offer = OFFER if kind == "raw" else replace(OFFER, codec=kind)
     blob = junk if kind == "raw" else frame(replace(GOOD, codec=kind), junk)
     try:
-        accepted = accept(offer, device="a", blob=blob, size=SIZE)
+        delta = judge(offer, device="a", blob=blob)
     except RefusedUpdateError:
         return
-    assert accepted.delta.shape == (SIZE,)
-    assert np.isfinite(accepted.delta).all()
+    assert delta.shape == (SIZE,)
+    assert np.isfinite(delta).all()
+
+
+@pytest.mark.parametrize(
+    ("past", "tip", "most", "reason"),
+    [
+        (None, 9, 8, Reason.WRONG_ROUND),
+        (RoundTerms(4, 3, "ab" * 32, ("a",)), 12, 8, Reason.STALE),
+        (RoundTerms(4, 3, "ab" * 32, ("a",)), 3, 0, Reason.STALE),
+    ],
+    ids=["of no round", "of an old base", "where none may be late"],
+)
+def test_an_update_can_come_too_late(
+    past: RoundTerms | None, tip: int, most: int, reason: Reason
+) -> None:
+    with pytest.raises(RefusedUpdateError) as refused:
+        late_terms(past, tip=tip, max_staleness=most, layout="cd" * 8, codec="f32")
+    assert refused.value.reason is reason
+
+
+def test_a_late_update_is_judged_by_its_rounds_base_and_cohort() -> None:
+    terms = late_terms(
+        RoundTerms(4, 3, "ab" * 32, ("a",)),
+        tip=11,
+        max_staleness=8,
+        layout="cd" * 8,
+        codec="f32:x",
+    )
+    assert terms.cohort == {"a"}
+    head, body = head_of(frame(GOOD, BODY))
+    assert accept(terms, head, body=body, device="a", size=SIZE).shape == (SIZE,)

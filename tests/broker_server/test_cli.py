@@ -25,6 +25,7 @@ from tests.broker_server.small_server import (
     step_of,
     write_artifact,
 )
+from tests.broker_server.test_backup import write_state
 from tools.cli import main
 from wire_protocol.link import LinkSettings
 from wire_protocol.mqtt import MqttLink
@@ -188,6 +189,35 @@ def test_an_export_of_no_version_says_which_there_are(
     assert not out.exists()
     assert main(command) == 0
     assert out.exists()
+
+
+def test_the_ledger_shows_what_became_of_every_update(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, port=1, rounds=1)
+    write_state(load_config(path).server.state_dir)
+    assert main(["server", "ledger", "--config", str(path)]) == 0
+    *_, total = capsys.readouterr().out.splitlines()
+    assert total == "2 accepted = 1 merged + 1 pending + 0 given up"
+    assert main(["server", "ledger", "--config", str(path), "--json"]) == 0
+    ledger = json.loads(capsys.readouterr().out)
+    assert (ledger["accepted"], ledger["pending"]) == (2, 1)
+    assert [one["state"] for one in ledger["updates"]] == ["merged", "pending"]
+
+
+def test_a_backup_is_written_and_restored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path, port=1, rounds=1)
+    state = load_config(path).server.state_dir
+    write_state(state)
+    out = str(tmp_path / "out.tar")
+    assert main(["server", "backup", "--config", str(path), "--out", out]) == 0
+    assert main(["server", "restore", "--config", str(path), "--from", out]) == 3
+    assert "not empty" in capsys.readouterr().err
+    shutil.rmtree(state)
+    assert main(["server", "restore", "--config", str(path), "--from", out]) == 0
+    assert main(["server", "ledger", "--config", str(path)]) == 0
 
 
 def test_a_failed_round_is_shown_with_its_cause(

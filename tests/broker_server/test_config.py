@@ -25,6 +25,13 @@ BAD: dict[str, tuple[dict[str, Any], type[EdgefedError], str]] = {
         ConfigError,
         "goal 2 is under minimum 3",
     ),
+    "nobody late, nobody waited for": (
+        {"round": {"mode": "buffered", "max_staleness": 0}},
+        ConfigError,
+        "raise max_staleness",
+    ),
+    "over-selection": ({"round": {"over_select": 0.5}}, ConfigError, "from 1 to 10"),
+    "mode": ({"round": {"mode": "async"}}, ConfigError, "one of 'sync', 'buffered'"),
     "codec": ({"codec": {"uplink": "gzip"}}, ConfigError, "uplink"),
     "optimizer": ({"optimizer": {"name": "adam"}}, ConfigError, "one of"),
     "block": ({"server": {"state_dir": "s", "block_bytes": 1}}, ConfigError, "1024"),

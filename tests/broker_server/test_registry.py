@@ -52,6 +52,29 @@ def test_who_is_eligible(registry: Registry, invited: bool) -> None:
     assert eligible == (("pi",) if invited else ())
 
 
+def test_a_busy_device_is_not_invited_where_late_updates_count() -> None:
+    working = HERE.checked_in("pi", replace(PI, busy=7))
+    assert working.busy == {"pi"}
+    assert working.eligible(families=FAMILIES, codec="uq") == ()
+    assert working.eligible(families=FAMILIES, codec="uq", late=False) == ("pi",)
+    done = working.occupied({"pi", "nobody"}, busy=False)
+    assert done.eligible(families=FAMILIES, codec="uq") == ("pi",)
+    assert set(done.devices) == {"pi"}
+
+
+@pytest.mark.parametrize(
+    ("conn", "online"),
+    [(1, True), (2, False), (3, False), (None, False)],
+    ids=["an old one", "the current one", "a newer one", "one that does not say"],
+)
+def test_the_will_of_an_old_connection_is_no_news(
+    conn: int | None, *, online: bool
+) -> None:
+    back = HERE.checked_in("pi", replace(PI, conn=2))
+    after = back.availability("pi", online=False, conn=conn)
+    assert (after.online == {"pi"}) is online
+
+
 def test_invented_names_do_not_fill_the_memory() -> None:
     names = {f"d{i}": HERE.devices["pi"] for i in range(MAX_DEVICES)}
     full = Registry(names)

@@ -57,21 +57,23 @@ CARRIED = Pending(6, "x", "tx", 3)  # of a round that failed, with the same base
 OPEN = Collecting(7, 3, COHORT, goal=3, minimum=2)
 FREE = Collecting(7, 3, COHORT, goal=3, minimum=1, mode="buffered")
 MERGING = Merging(7, 3, (A, B))
+ONE = replace(OPEN, pending=frozenset({A}))
+TWO = replace(FREE, pending=frozenset({A, OLD}))
 STATES: dict[str, State] = {
     "waiting": Waiting(),
     "failed": Failed(6),
     "carried": Failed(6, frozenset({CARRIED})),
     "empty": OPEN,
-    "one": replace(OPEN, pending=frozenset({A})),
+    "one": ONE,
     "two": replace(OPEN, pending=frozenset({A, B})),
     "declined": replace(OPEN, pending=frozenset({A}), declined=frozenset({"b"})),
     "merging": MERGING,
     "buffered": FREE,
-    "buffer of two": replace(FREE, pending=frozenset({A, OLD})),
+    "buffer of two": TWO,
 }
 EVENTS: dict[str, Event] = {
     "start": Started(7, 3, COHORT, goal=0, minimum=2),
-    "resume": Resumed(STATES["one"]),  # type: ignore[arg-type]
+    "resume": Resumed(ONE),
     "a": reported("a", "ta"),
     "a differs": reported("a", "t9"),
     "c": reported("c", "tc"),
@@ -149,7 +151,7 @@ MOVES: dict[tuple[str, str], tuple[State, tuple[Effect, ...]]] = {
     ("one", "a"): (STATES["one"], AGAIN),
     ("one", "a differs"): (STATES["one"], TWICE),
     ("one", "c"): (holding("one", C), kept(C)),
-    ("one", "c declines"): (replace(STATES["one"], declined=C_OUT), ()),
+    ("one", "c declines"): (replace(ONE, declined=C_OUT), ()),
     ("one", "deadline"): failed("deadline", A, outstanding="bc"),
     ("two", "a"): (STATES["two"], AGAIN),
     ("two", "a differs"): (STATES["two"], TWICE),
@@ -189,11 +191,11 @@ MOVES: dict[tuple[str, str], tuple[State, tuple[Effect, ...]]] = {
     ("buffer of two", "c"): after(*kept(C), then=merge(OLD, A, C, outstanding="b")),
     ("buffer of two", "late"): (STATES["buffer of two"], (ack(OLD),)),
     ("buffer of two", "d joins"): (
-        replace(STATES["buffer of two"], cohort=GROWN),
+        replace(TWO, cohort=GROWN),
         (Offer(7, GROWN, goal=3, minimum=1, mode="buffered"),),
     ),
     ("buffer of two", "c declines"): (
-        replace(STATES["buffer of two"], declined=C_OUT),
+        replace(TWO, declined=C_OUT),
         (),
     ),
     ("buffer of two", "exhausted"): merge(OLD, A, outstanding="bc"),
@@ -223,7 +225,7 @@ ECHOES = [name for name in EVENTS if name not in ("start", "resume", "late")]
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("event", ECHOES)
 def test_an_echo_of_another_round_changes_nothing(state: str, event: str) -> None:
-    echo = replace(EVENTS[event], round=6)  # type: ignore[call-arg]
+    echo = replace(EVENTS[event], round=6)  # type: ignore[arg-type]
     assert step(STATES[state], echo) == (STATES[state], ())
 
 

@@ -46,7 +46,7 @@ async def phase(server: SmallServer, wanted: str) -> None:
 
     def shows() -> bool:
         shown = server.broker.retained.get(TOPICS.server_state, b"{}")
-        return json.loads(shown).get("phase") == wanted
+        return bool(json.loads(shown).get("phase") == wanted)
 
     await server.broker.until(shows)
 
