@@ -1,5 +1,7 @@
 """What a device says of itself: that it is here, what it can do, what it is doing."""
 
+from typing import Final
+
 from edge_agent.config import AgentConfig
 from edge_agent.probe import Finding
 from edge_agent.reporting import state_note, telemetry_note
@@ -9,6 +11,9 @@ from wire_protocol.framing import frame
 from wire_protocol.link import Link, LinkSettings, Will
 from wire_protocol.messages import CheckIn
 from wire_protocol.topics import Topics
+
+BRIEF_S: Final = 5.0
+"""A connection that ends sooner was probably taken over by a device of our name."""
 
 
 def link_settings(config: AgentConfig, *, first_connection: int = 1) -> LinkSettings:
@@ -45,10 +50,27 @@ class Presence:
         self._device = device
         self._runtime = runtime
         self._num_examples = num_examples
-        self.conn = 0
-        """Number of the connection that is up, or was last."""
+        self._conn = 0
+        self._connections = 0
+        self._since = 0.0
+        self.up = False
+        """Whether there is a connection."""
         self.told_busy = 0
         """The round that the last check-in named; 0 is none."""
+
+    def begin(self, conn: int, *, now: float) -> None:
+        """Have a connection, number ``conn``; ``now`` is in seconds."""
+        self._conn = conn
+        self._connections += 1
+        self._since = now
+        self.up = True
+
+    def end(self, *, now: float) -> str:
+        """Have none any more; hint at the likeliest cause if it was brief again."""
+        self.up = False
+        if self._connections < 2 or now - self._since > BRIEF_S:
+            return ""
+        return f" (is another agent running as {self._device!r}?)"
 
     async def say_online(self) -> None:
         """Say that the device is here."""
@@ -58,7 +80,7 @@ class Presence:
         """Say what the device can do, and for which round it is at work."""
         self.told_busy = busy_round(state)
         me = CheckIn(
-            conn=self.conn,
+            conn=self._conn,
             runtime=self._runtime.label[:64],
             family=self._runtime.runtime.family,
             codecs=tuple(CODECS),

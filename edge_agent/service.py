@@ -57,12 +57,7 @@ from edge_agent.session import (
 )
 from edge_agent.state_files import StateFiles, StorageError
 from edge_agent.trainers.trainer import OpenTrainer, open_trainer
-from wire_protocol.errors import (
-    DecodeError,
-    EdgefedError,
-    Reason,
-    TransportError,
-)
+from wire_protocol.errors import DecodeError, EdgefedError, Reason, TransportError
 from wire_protocol.framing import frame
 from wire_protocol.link import (
     Connected,
@@ -77,8 +72,6 @@ from wire_protocol.topics import Topics
 log = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 2.0
-BRIEF_S: Final = 5.0
-"""A connection that ends sooner was probably taken over by a device of our name."""
 _SYSTEM_JITTER: Final = SystemRandom().random
 
 
@@ -135,9 +128,6 @@ class Service:
         self._outbox = Outbox(
             link, topics=self._topics, device=self._device, jitter=jitter
         )
-        self._connections = 0
-        self._connected = False
-        self._since = 0.0
         self._task: asyncio.Task[None] | None = None
         self._budget: asyncio.TimerHandle | None = None
         self._chores: set[asyncio.Task[None]] = set()
@@ -214,28 +204,19 @@ class Service:
         match event:
             case Connected(conn, protocol):
                 log.info("connected to the broker (MQTT %s)", protocol)
-                self._presence.conn = conn
-                self._connections += 1
-                self._connected = True
-                self._since = self._clock()
+                self._presence.begin(conn, now=self._clock())
                 self._begin(self._greet(online=True))
                 if self._state != Idle():  # the broker may have kept an older one
                     self._begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
-                self._connected = False
-                log.warning("no broker: %s%s", reason, self._rival())
+                hint = self._presence.end(now=self._clock())
+                log.warning("no broker: %s%s", reason, hint)
             case Received(topic, payload, retained):
                 try:
                     self._receive(topic, payload, retained=retained)
                 except DecodeError as error:
                     self._dropped[error.reason] += 1
                     log.warning("dropped a message on %s: %s", topic, error)
-
-    def _rival(self) -> str:
-        """Hint at the likeliest cause when connections end as soon as they begin."""
-        if self._connections < 2 or self._clock() - self._since > BRIEF_S:
-            return ""
-        return f" (is another agent running as {self._device!r}?)"
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         match self._topics.levels(topic):
@@ -252,7 +233,7 @@ class Service:
                 self._happen(receipt)
             case ("d", self._device, "availability"):
                 # the will of an earlier connection came after we were back
-                if payload == b"offline" and not retained and self._connected:
+                if payload == b"offline" and not retained and self._presence.up:
                     self._begin(self._presence.say_online())
             case ("server", "info"):
                 self._greeting.receive(payload)
