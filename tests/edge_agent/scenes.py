@@ -17,6 +17,7 @@ from wire_protocol.errors import Reason
 from wire_protocol.framing import expect
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import Abandoned
+from wire_protocol.params import Vector
 from wire_protocol.transfer import blob_ref
 
 Scenario = Callable[[ScriptedServer, RunningAgent], Awaitable[None]]
@@ -66,11 +67,18 @@ def abandoned(broker: MemoryBroker) -> list[tuple[int, Reason]]:
 async def one_round(server: ScriptedServer, number: int) -> None:
     """Offer a round, take the update and accept it."""
     await server.open(server.offer(number))
-    _, transfer, head, _ = await server.update()
-    assert head.round == number
+    transfer, _ = await update_of(server, number)
     await server.receipt(number, transfer, reason=Reason.ACCEPTED)
     await server.close(number)
     await idle_after(server, number)
+
+
+async def update_of(server: ScriptedServer, number: int) -> tuple[str, Vector]:
+    """Wait for the update of a round, past repetitions of earlier ones."""
+    while True:
+        _, transfer, head, delta = await server.update()
+        if head.round == number:
+            return transfer, delta
 
 
 async def idle_after(server: ScriptedServer, number: int) -> None:
