@@ -18,6 +18,7 @@ a process that merges a round's updates from the store, over what it held before
 
 import argparse
 import json
+import operator
 import statistics
 import subprocess
 import sys
@@ -41,12 +42,15 @@ from wire_protocol.uniform_quantizer import CHUNK
 PEER: Final = "flwr==1.41.0"
 ROOT: Final = Path(__file__).parents[1]
 _ENVIRONMENT: Final = ROOT / ".venv-peer"
-_REPEATS: Final = 11
+_REPEATS: Final = 21
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to merge: CPU milliseconds for each update, and how many ``fedavg``."""
+    """One way to merge: CPU milliseconds for each update, and how many ``fedavg``.
+
+    Both are medians: of all turns, and of what every turn says beside its ``fedavg``.
+    """
 
     name: str
     ms: float
@@ -70,15 +74,19 @@ def peer_python() -> Path:
     """Return the peer's interpreter; make its environment if there is none."""
     python = _ENVIRONMENT / "bin/python"
     done = _ENVIRONMENT / f".{PEER}"
-    if not done.exists():
-        print(
-            f"installing {PEER} into {_ENVIRONMENT.name} (once, about a minute)",
-            file=sys.stderr,
-        )
+    if done.exists():
+        return python
+    print(
+        f"installing {PEER} into {_ENVIRONMENT.name} (once, about a minute)",
+        file=sys.stderr,
+    )
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "-qq"]
+    try:
         subprocess.run([sys.executable, "-m", "venv", _ENVIRONMENT], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
         subprocess.run([*pip, "install", PEER], check=True)
-        done.touch()
+    except subprocess.CalledProcessError:
+        sys.exit(f"bench_aggregate: {PEER} cannot be installed - is PyPI in reach?")
+    done.touch()
     return python
 
 
@@ -169,15 +177,22 @@ def timed(
     measure_peer: Callable[[str], float],
     *,
     clients: int,
-) -> dict[str, float]:
-    """Return CPU milliseconds for each update, medians of interleaved turns."""
+) -> tuple[Row, ...]:
+    """Return a row for every way to merge, taken turn by turn."""
     taken: dict[str, list[float]] = {}
     for _ in range(_REPEATS):
         for name in ("fedavg", "received"):
             taken.setdefault(name, []).append(measure_peer(name))
         for name, work in ours_by_name.items():
             taken.setdefault(name, []).append(_cpu_ms(work) / clients)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return tuple(
+        Row(
+            name,
+            statistics.median(times),
+            statistics.median(map(operator.truediv, times, taken["fedavg"])),
+        )
+        for name, times in taken.items()
+    )
 
 
 def bandwidths(values: int) -> tuple[float, float]:
@@ -220,14 +235,14 @@ def measure(clients: int, values: int) -> Figures:
     """Return everything there is to print."""
     deltas = heavy_tailed(clients, values)
     with peer(deltas) as measure_peer:
-        times = timed(ours(deltas), measure_peer, clients=clients)
+        rows = timed(ours(deltas), measure_peer, clients=clients)
     del deltas
     kernel_rate, copy_rate = bandwidths(values)
     return Figures(
         clients=clients,
         values=values,
         peer=PEER,
-        rows=tuple(Row(name, ms, ms / times["fedavg"]) for name, ms in times.items()),
+        rows=rows,
         kernel_gb_s=kernel_rate,
         memcpy_gb_s=copy_rate,
         peak_mib={

@@ -21,7 +21,7 @@ import numpy as np
 from wire_protocol.entropy import Payload, Reader
 from wire_protocol.errors import ConfigError, DecodeError, EncodeError, Reason
 from wire_protocol.params import Vector
-from wire_protocol.uniform_quantizer import CHUNK, dequantized, quantized
+from wire_protocol.uniform_quantizer import CHUNK, dequantized, quantized, rooms
 
 BLOCK: Final = 256
 """Values that share a scale in ``int8``."""
@@ -55,10 +55,8 @@ class Codec:
     def decode(self, payload: bytes, size: int) -> Vector:
         """Return the ``size`` values of ``payload``."""
         vector = np.empty(size, np.float32)
-        at = 0
-        for chunk in self.chunks(payload, size):
-            vector[at : at + chunk.size] = chunk
-            at += chunk.size
+        for _ in self.chunks(payload, size, out=vector):
+            pass
         return vector
 
     def chunks(
@@ -71,9 +69,9 @@ class Codec:
     ) -> Iterator[Vector]:
         """Yield the ``size`` values of ``payload`` times ``factor``, ``CHUNK`` at once.
 
-        Each chunk is written over the one before, into ``out`` if that is given, which
-        has room for one. With a factor of 1 they are the values of ``decode``, bit for
-        bit; any other is multiplied into the step or the scales that a codec has, in
+        Each chunk is written over the one before, or after it into an ``out`` that has
+        room for all. With a factor of 1 they are the values of ``decode``, bit for bit;
+        any other is multiplied into the step or the scales that a codec has, in
         float32. What follows the payload is refused after the last chunk.
         """
         room = np.empty(min(size, CHUNK), np.float32) if out is None else out
@@ -90,18 +88,12 @@ def _checked(vector: Vector) -> Vector:
     return vector
 
 
-def _rooms(size: int, out: Vector) -> Iterator[Vector]:
-    """Yield the part of ``out`` that each chunk of ``size`` values takes."""
-    for start in range(0, size, CHUNK):
-        yield out[: min(CHUNK, size - start)]
-
-
 def _fill_floats(
     dtype: str, payload: Payload, size: int, out: Vector, factor: np.float32
 ) -> Iterator[Vector]:
     reader = Reader(payload)
     width = np.dtype(dtype).itemsize
-    for chunk in _rooms(size, out):
+    for chunk in rooms(size, out):
         chunk[:] = np.frombuffer(reader.take(width * chunk.size), dtype)
         if not np.isfinite(chunk).all():
             raise DecodeError("a value is not finite", reason=Reason.NOT_FINITE)
@@ -150,7 +142,7 @@ def _fill_int8(
         raise DecodeError("a scale is not finite", reason=Reason.NOT_FINITE)
     scales *= factor
     at = 0
-    for chunk in _rooms(size, out):
+    for chunk in rooms(size, out):
         chunk[:] = np.frombuffer(reader.take(chunk.size), np.int8)
         whole = chunk.size // BLOCK
         blocks = chunk[: whole * BLOCK].reshape(whole, BLOCK)

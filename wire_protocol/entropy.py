@@ -9,7 +9,7 @@ The bytes are specified in ``docs/codec.md``. This module is pure.
 >>> levels = np.array([0, 0, -1, 0, 7, 0, 0, 0], np.int32)
 >>> positions, nonzero = unpack(Reader(pack(levels)), 8)
 >>> positions.tolist(), nonzero.tolist()
-([2, 4], [-1, 7])
+([2, 4], [-1.0, 7.0])
 """
 
 import struct

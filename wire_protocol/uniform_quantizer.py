@@ -41,6 +41,16 @@ def quantized(vector: Vector, *, factor: float) -> bytes:
     return b"".join(chunks)
 
 
+def rooms(size: int, out: Vector) -> Iterator[Vector]:
+    """Yield the part of ``out`` for each chunk of ``size`` values.
+
+    It is always the first if ``out`` has room for one, the next if it has for all.
+    """
+    for start in range(0, size, CHUNK):
+        at = start % out.size
+        yield out[at : at + min(CHUNK, size - start)]
+
+
 def dequantized(
     payload: Payload, size: int, out: Vector, factor: np.float32
 ) -> Iterator[Vector]:
@@ -56,8 +66,7 @@ def dequantized(
     if not 0.0 <= step <= _LARGEST:
         raise DecodeError(f"{step} is no step", reason=Reason.NOT_FINITE)
     scaled = np.float32(step) * factor
-    for start in range(0, size, CHUNK):
-        chunk = out[: min(CHUNK, size - start)]
+    for chunk in rooms(size, out):
         positions, levels = unpack(reader, chunk.size)
         if step > _SAFE and float(np.abs(levels).max(initial=0.0)) * step > _LARGEST:
             raise DecodeError("a value is not finite", reason=Reason.NOT_FINITE)

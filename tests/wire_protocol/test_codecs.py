@@ -58,9 +58,12 @@ def bound(codec: Codec, vector: Vector) -> Vector:
             ]
             half_a_step = np.repeat(np.array(peaks) / 253, BLOCK)[:size] + 1e-44
             return half_a_step.astype(np.float32)
+        case ("uq", _, ""):  # a coarser step than of 2, where that takes too much
+            (step,) = struct.unpack("<f", codec.encode(vector)[:4])
+            return np.full(size, 0.5001 * step + 4e-37, np.float32)
         case (_, _, factor):
             rms = np.sqrt(np.mean(np.square(vector, dtype=np.float64))) if size else 0
-            half = 0.5 * float(factor or 2) * rms
+            half = 0.5 * float(factor) * rms
             return np.full(size, 1.0001 * half + 4e-37, np.float32)
 
 
