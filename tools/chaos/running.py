@@ -13,7 +13,7 @@ from tools.chaos.leftovers import end, held_ports, running
 from tools.chaos.outcome import Carried, Fault
 from tools.chaos.scenarios import Scenario
 from tools.chaos.staging import Staging
-from tools.chaos.witness import Testimony
+from tools.chaos.witness import Sightings
 from tools.demo.children import Children, StoppedEarlyError
 from tools.demo.fleet_state import FleetState
 from wire_protocol.errors import EdgefedError
@@ -46,7 +46,7 @@ class StuckError(EdgefedError):
 class Run:
     """What came of a run, before its books are read."""
 
-    testimony: Testimony = field(default_factory=Testimony)
+    sightings: Sightings = field(default_factory=Sightings)
     faults: list[Fault] = field(default_factory=list)
     carried: Carried | None = None
     seconds: float = 0.0
@@ -64,7 +64,7 @@ async def run(staging: Staging, scenario: Scenario, display: ChaosDisplay) -> Ru
                 children, tell=display.fault, show=display.fleet
             ) as arena:
                 ports += [arena.port, *(proxy.port for proxy in arena.proxies.values())]
-                result.testimony, result.faults = arena.testimony, arena.faults
+                result.sightings, result.faults = arena.sightings, arena.faults
                 try:
                     await _disturb(arena, scenario)
                 except EdgefedError as error:

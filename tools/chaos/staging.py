@@ -112,7 +112,7 @@ class Staging:
             )
             watching = asyncio.create_task(observer.watch())
             stack.callback(watching.cancel)
-            testimony = await stack.enter_async_context(witness(port, topics))
+            sightings = await stack.enter_async_context(witness(port, topics))
             server, *agents = self._edgefed(children, disks, clock)
             for process in (server, *agents):
                 stack.callback(process.abandon)
@@ -123,7 +123,7 @@ class Staging:
                 rng=self.rng,
                 port=port,
                 observer=observer,
-                testimony=testimony,
+                sightings=sightings,
                 broker=broker,
                 server=server,
                 agents=agents,

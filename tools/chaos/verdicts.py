@@ -60,7 +60,7 @@ def judged(
     made = [version for version in books.versions if version > 0]
     if len(made) < staging.rounds:
         problems.append(f"{len(made)} of {staging.rounds} rounds were merged")
-    ledger = balance(books.entries, run.testimony.accepted, versions=made)
+    ledger = balance(books.entries, run.sightings.accepted, versions=made)
     problems += ledger.problems()
     last = max(judgements, default=0)
     accuracy = judgements.get(last)
@@ -78,7 +78,7 @@ def judged(
         reference=expected,
         ledger=ledger,
         refused=tuple(
-            sorted((str(key), count) for key, count in run.testimony.others.items())
+            sorted((str(key), count) for key, count in run.sightings.others.items())
         ),
         folder=str(staging.workspace.folder),
     )
