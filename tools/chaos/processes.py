@@ -52,6 +52,8 @@ class Process:
     async def _supervise(self) -> Child:
         while True:
             await self._wanted.wait()
+            if self._leaving and self._child is not None:
+                return self._child
             self.pids.append(0)
             child = await self._children.start_program(
                 self.name, self._command, log=self.log
@@ -59,6 +61,8 @@ class Process:
             self.pids[-1] = child.process.pid
             self._child = child
             self._up.set()
+            if self._leaving:
+                child.process.terminate()
             code = await child.process.wait()
             self._up.clear()
             if self._leaving:
@@ -71,6 +75,7 @@ class Process:
     async def kill(self) -> None:
         """Kill it, and whatever it started, without a word; it starts again at once."""
         await self._up.wait()
+        self._up.clear()  # whoever kills it next kills its next life
         child = self._child
         assert child is not None
         with contextlib.suppress(ProcessLookupError):
@@ -80,6 +85,7 @@ class Process:
 
     async def keep_down(self) -> None:
         """Kill it, and do not start it again before ``revive``."""
+        await self._up.wait()  # or it would never be, to be killed
         self._wanted.clear()
         await self.kill()
 
