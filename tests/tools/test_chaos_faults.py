@@ -144,7 +144,7 @@ def test_a_killed_process_comes_back_with_a_new_log_until_it_is_told_to_leave(
             process = Process(
                 "sleeper", [sleep, "60"], children=children, logs=tmp_path
             )
-            ended = process.ended
+            ended = process.begin()
             for _ in range(3):
                 await process.kill()
             await process.keep_down()
@@ -171,7 +171,7 @@ def test_a_process_that_is_down_stays_down_when_it_is_told_to_leave(
             process = Process(
                 "sleeper", [sleep, "60"], children=children, logs=tmp_path
             )
-            ended = process.ended
+            ended = process.begin()
             await process.keep_down()
             assert await process.stop()
             assert ended.done()
@@ -196,7 +196,7 @@ def test_a_process_that_found_no_broker_is_started_again_and_any_other_end_is_fi
                 children=children,
                 logs=tmp_path,
             )
-            child = await process.ended
+            child = await process.begin()
             assert child.process.returncode == 3
             assert len(children.pids) == 2
 

@@ -23,6 +23,7 @@ class Conditions:
             device.
         clock: Whose wall clock is false: everybody's, or all but the broker's.
         artifact_bytes: To this size the model is grown; 0 leaves it as it is.
+        absent: So many devices more are waited for, in vain: nobody ever trains.
     """
 
     rounds: int = 0
@@ -32,3 +33,4 @@ class Conditions:
     small_disks: frozenset[Literal["server", "device"]] = frozenset()
     clock: Literal["", "everybody", "edgefed"] = ""
     artifact_bytes: int = 0
+    absent: int = 0

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from tools.chaos.arena import Arena
 from tools.chaos.conditions import Conditions
+from tools.chaos.kills import strike
 from tools.chaos.plan import DAY_S, clock_jump_s
 from tools.chaos.processes import Process
 from tools.chaos.weather import Weather
@@ -53,21 +54,15 @@ def _possible(arena: Arena) -> list[Strike]:
 
 
 async def _kill_server(arena: Arena) -> None:
-    await _kill(arena, arena.server)
+    await strike(arena, arena.server)
 
 
 async def _kill_agent(arena: Arena) -> None:
-    await _kill(arena, arena.rng.choice(arena.agents))
+    await strike(arena, arena.rng.choice(arena.agents))
 
 
 async def _kill_broker(arena: Arena) -> None:
-    await _kill(arena, arena.broker)
-
-
-async def _kill(arena: Arena, victim: Process) -> None:
-    phase = arena.phase_of(victim.name)
-    await victim.kill()
-    arena.note("kill", victim.name, phase)
+    await strike(arena, arena.broker)
 
 
 async def _take_away_broker(arena: Arena) -> None:

@@ -33,9 +33,8 @@ class Process:
         self._leaving = False
         self._supervision: asyncio.Task[Child] | None = None
 
-    @property
-    def ended(self) -> "asyncio.Task[Child]":
-        """Done when it ended by itself or was told to; begins it if need be.
+    def begin(self) -> "asyncio.Task[Child]":
+        """Start it, once; the task is done when it ended by itself or was told to.
 
         A process that gave up because nobody answers at the broker's address is
         started again, as a service manager does.

@@ -92,8 +92,8 @@ async def _disturb(arena: Arena, scenario: Scenario) -> None:
         StoppedEarlyError: A process ended that should not have.
         StuckError: Nothing is merged any more.
     """
-    server = arena.server.ended
-    others = {process.ended for process in (*arena.agents, arena.broker)}
+    server = arena.server.begin()
+    others = {process.begin() for process in (*arena.agents, arena.broker)}
     chores = {
         asyncio.ensure_future(scenario.faults(arena)),
         asyncio.create_task(_lose_patience(arena)),

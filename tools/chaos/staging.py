@@ -210,6 +210,7 @@ class Staging:
                 "rounds": 0 if self.conditions.endless else self.rounds,
                 "deadline_s": DEADLINE_S,
                 "minimum": max(1, len(self.workspace.devices) // 2),
+                "devices": len(self.workspace.devices) + self.conditions.absent,
             },
             "broker": {"port": ports.get("server", port)},
         }
@@ -249,7 +250,7 @@ class Staging:
 
 async def _accepts(port: int, broker: Process) -> None:
     """Wait until the broker accepts connections."""
-    ended = broker.ended
+    ended = broker.begin()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ACCEPTS_S):
             while not ended.done():
