@@ -104,7 +104,7 @@ async def _server_recovery(arena: Arena, link: MqttLink) -> dict[str, float]:
 async def broker_recoveries(
     folder: Path, *, devices: int, repeats: int, tell: Callable[[str], object]
 ) -> list[float]:
-    """Kill the broker ``repeats`` times; seconds until all devices were online again."""
+    """Kill the broker ``repeats`` times; seconds until all were online again."""
     conditions = Conditions(endless=True, absent=1)
     async with _arena(folder, devices=devices, conditions=conditions) as arena:
         names = [agent.name for agent in arena.agents]
