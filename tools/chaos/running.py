@@ -18,7 +18,7 @@ from tools.demo.children import Children, StoppedEarlyError
 from tools.demo.fleet_state import FleetState
 from wire_protocol.errors import EdgefedError
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 90.0
 """Without a new version for so long, and the longest outage, a run counts as stuck."""
 _LOOKS: Final = 30
 _LOOK_S: Final = 0.1

@@ -12,7 +12,7 @@ from broker_server.embedded_broker import find_mosquitto, mosquitto_conf
 from edge_agent.runtimes import runtime_named
 from tools.chaos.arena import Arena
 from tools.chaos.clocks import MISSING, FalseClock, find_library
-from tools.chaos.conditions import DEADLINE_S, RESEND_S, Conditions
+from tools.chaos.conditions import DEADLINE_S, Conditions
 from tools.chaos.disks import SmallDisk
 from tools.chaos.heavy_artifact import grow_artifact
 from tools.chaos.leftovers import free_port
@@ -204,7 +204,7 @@ class Staging:
             )
         ports = {name: proxy.port for name, proxy in proxies.items()}
         changes: dict[str, Section] = {
-            "server": {"resend_s": RESEND_S},
+            "server": {"resend_s": self.conditions.resend_s},
             "model": {"artifact": str(self.artifact.absolute())},
             "round": {
                 "rounds": 0 if self.conditions.endless else self.rounds,
