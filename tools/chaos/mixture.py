@@ -34,9 +34,13 @@ async def everything(arena: Arena) -> None:
     now = asyncio.get_running_loop().time
     await arena.reached(0)
     ends = now() + arena.plan.seconds
+    deck: list[Strike] = []
     while now() < ends:
+        if not deck:  # every kind before one comes again
+            deck = _possible(arena)
+            arena.rng.shuffle(deck)
         await asyncio.sleep(arena.rng.uniform(_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
-        await arena.rng.choice(_possible(arena))(arena)
+        await deck.pop()(arena)
     for proxy in arena.proxies.values():
         proxy.weather = _CALM
     last = max(arena.fleet.server.version + 2, arena.rounds)

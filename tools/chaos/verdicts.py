@@ -90,11 +90,12 @@ def judged(
 
 
 def _was_disturbed(scenario: Scenario, outcome: ScenarioOutcome, books: Books) -> bool:
-    if scenario.conditions.clock and not any(
-        abs(record.started - time.time()) > DAY_S for record in books.rounds
+    counts = outcome.fault_counts
+    if "clock" in counts and not any(
+        abs(record.started - time.time()) > DAY_S / 2 for record in books.rounds
     ):
         return False  # libfaketime was loaded, but did not work
-    return bool(outcome.fault_counts) or not scenario.strikes
+    return bool(counts) or not scenario.strikes
 
 
 def _accuracy_problems(accuracy: float | None, expected: float | None) -> list[str]:
