@@ -12,7 +12,7 @@ from tools.chaos.outcome import Fault
 from tools.chaos.plan import ChaosPlan, positions
 from tools.chaos.processes import Process
 from tools.chaos.proxy import Proxy
-from tools.chaos.witness import Testimony
+from tools.chaos.witness import Sightings
 from tools.demo.fleet_state import FleetState
 from tools.demo.observer import Observer
 
@@ -30,7 +30,7 @@ class Arena:
     rng: Random
     port: int
     observer: Observer
-    testimony: Testimony
+    sightings: Sightings
     broker: Process
     server: Process
     agents: Sequence[Process]

@@ -5,8 +5,6 @@ from typing import Final, Literal
 
 from tools.chaos.weather import Weather
 
-RESEND_S: Final = 0.5
-"""Shorter than the default, so that a lost message costs less of everybody's time."""
 DEADLINE_S: Final = 30.0
 
 
@@ -23,6 +21,8 @@ class Conditions:
             device.
         clock: Whose wall clock is false: everybody's, or all but the broker's.
         artifact_bytes: To this size the model is grown; 0 leaves it as it is.
+        resend_s: The server's, a quarter of its default: what is lost costs less time.
+        absent: So many devices more are waited for, in vain: nobody ever trains.
     """
 
     rounds: int = 0
@@ -32,3 +32,5 @@ class Conditions:
     small_disks: frozenset[Literal["server", "device"]] = frozenset()
     clock: Literal["", "everybody", "edgefed"] = ""
     artifact_bytes: int = 0
+    resend_s: float = 0.5
+    absent: int = 0

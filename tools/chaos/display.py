@@ -54,7 +54,7 @@ class LiveChaosDisplay:
         self._began = 0.0
         self._fleet = FleetState()
         self._faults: list[Fault] = []
-        self._live = Live(console=console, get_renderable=self._draw, transient=True)
+        self._live = Live(console=console, get_renderable=self.picture, transient=True)
 
     def begin(self) -> None:
         """Take the screen."""
@@ -81,7 +81,8 @@ class LiveChaosDisplay:
         """Add a row to the report."""
         self._outcomes.append(outcome)
 
-    def _draw(self) -> Group:
+    def picture(self) -> Group:
+        """Return what is to be seen now."""
         server = self._fleet.server
         phases = " ".join(
             f"{name} {device.phase}" for name, device in self._fleet.devices.items()

@@ -14,6 +14,7 @@ CUT: Final = Conditions(
     weather=_SLOW,
     server_weather=Weather(cut_every_s=5.0),
     artifact_bytes=HEAVY_BYTES,
+    resend_s=2.0,  # a block takes 80 ms, and whoever was cut off comes back in seconds
 )
 DOUBLED: Final = Conditions(rounds=12, weather=_REPEATING, server_weather=_REPEATING)
 SLOW_AND_LOSSY: Final = Conditions(rounds=12, weather=_LOSSY, server_weather=_LOSSY)

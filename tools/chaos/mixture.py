@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from tools.chaos.arena import Arena
 from tools.chaos.conditions import Conditions
+from tools.chaos.kills import strike
 from tools.chaos.plan import DAY_S, clock_jump_s
 from tools.chaos.processes import Process
 from tools.chaos.weather import Weather
@@ -33,9 +34,13 @@ async def everything(arena: Arena) -> None:
     now = asyncio.get_running_loop().time
     await arena.reached(0)
     ends = now() + arena.plan.seconds
+    deck: list[Strike] = []
     while now() < ends:
+        if not deck:  # every kind before one comes again
+            deck = _possible(arena)
+            arena.rng.shuffle(deck)
         await asyncio.sleep(arena.rng.uniform(_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S))
-        await arena.rng.choice(_possible(arena))(arena)
+        await deck.pop()(arena)
     for proxy in arena.proxies.values():
         proxy.weather = _CALM
     last = max(arena.fleet.server.version + 2, arena.rounds)
@@ -53,21 +58,15 @@ def _possible(arena: Arena) -> list[Strike]:
 
 
 async def _kill_server(arena: Arena) -> None:
-    await _kill(arena, arena.server)
+    await strike(arena, arena.server)
 
 
 async def _kill_agent(arena: Arena) -> None:
-    await _kill(arena, arena.rng.choice(arena.agents))
+    await strike(arena, arena.rng.choice(arena.agents))
 
 
 async def _kill_broker(arena: Arena) -> None:
-    await _kill(arena, arena.broker)
-
-
-async def _kill(arena: Arena, victim: Process) -> None:
-    phase = arena.phase_of(victim.name)
-    await victim.kill()
-    arena.note("kill", victim.name, phase)
+    await strike(arena, arena.broker)
 
 
 async def _take_away_broker(arena: Arena) -> None:

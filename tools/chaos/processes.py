@@ -33,9 +33,8 @@ class Process:
         self._leaving = False
         self._supervision: asyncio.Task[Child] | None = None
 
-    @property
-    def ended(self) -> "asyncio.Task[Child]":
-        """Done when it ended by itself or was told to; begins it if need be.
+    def begin(self) -> "asyncio.Task[Child]":
+        """Start it, once; the task is done when it ended by itself or was told to.
 
         A process that gave up because nobody answers at the broker's address is
         started again, as a service manager does.
@@ -52,6 +51,8 @@ class Process:
     async def _supervise(self) -> Child:
         while True:
             await self._wanted.wait()
+            if self._leaving and self._child is not None:
+                return self._child
             self.pids.append(0)
             child = await self._children.start_program(
                 self.name, self._command, log=self.log
@@ -59,6 +60,8 @@ class Process:
             self.pids[-1] = child.process.pid
             self._child = child
             self._up.set()
+            if self._leaving:
+                child.process.terminate()
             code = await child.process.wait()
             self._up.clear()
             if self._leaving:
@@ -71,6 +74,7 @@ class Process:
     async def kill(self) -> None:
         """Kill it, and whatever it started, without a word; it starts again at once."""
         await self._up.wait()
+        self._up.clear()  # whoever kills it next kills its next life
         child = self._child
         assert child is not None
         with contextlib.suppress(ProcessLookupError):
@@ -80,6 +84,7 @@ class Process:
 
     async def keep_down(self) -> None:
         """Kill it, and do not start it again before ``revive``."""
+        await self._up.wait()  # or it would never be, to be killed
         self._wanted.clear()
         await self.kill()
 

@@ -13,12 +13,12 @@ from tools.chaos.leftovers import end, held_ports, running
 from tools.chaos.outcome import Carried, Fault
 from tools.chaos.scenarios import Scenario
 from tools.chaos.staging import Staging
-from tools.chaos.witness import Testimony
+from tools.chaos.witness import Sightings
 from tools.demo.children import Children, StoppedEarlyError
 from tools.demo.fleet_state import FleetState
 from wire_protocol.errors import EdgefedError
 
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 90.0
 """Without a new version for so long, and the longest outage, a run counts as stuck."""
 _LOOKS: Final = 30
 _LOOK_S: Final = 0.1
@@ -46,7 +46,7 @@ class StuckError(EdgefedError):
 class Run:
     """What came of a run, before its books are read."""
 
-    testimony: Testimony = field(default_factory=Testimony)
+    sightings: Sightings = field(default_factory=Sightings)
     faults: list[Fault] = field(default_factory=list)
     carried: Carried | None = None
     seconds: float = 0.0
@@ -64,7 +64,7 @@ async def run(staging: Staging, scenario: Scenario, display: ChaosDisplay) -> Ru
                 children, tell=display.fault, show=display.fleet
             ) as arena:
                 ports += [arena.port, *(proxy.port for proxy in arena.proxies.values())]
-                result.testimony, result.faults = arena.testimony, arena.faults
+                result.sightings, result.faults = arena.sightings, arena.faults
                 try:
                     await _disturb(arena, scenario)
                 except EdgefedError as error:
@@ -92,8 +92,8 @@ async def _disturb(arena: Arena, scenario: Scenario) -> None:
         StoppedEarlyError: A process ended that should not have.
         StuckError: Nothing is merged any more.
     """
-    server = arena.server.ended
-    others = {process.ended for process in (*arena.agents, arena.broker)}
+    server = arena.server.begin()
+    others = {process.begin() for process in (*arena.agents, arena.broker)}
     chores = {
         asyncio.ensure_future(scenario.faults(arena)),
         asyncio.create_task(_lose_patience(arena)),

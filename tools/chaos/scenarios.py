@@ -57,6 +57,11 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
             strikes=False,
         ),
         Scenario(
+            "quick",
+            f"SIGKILL of server, agent and broker in turn, {kills.QUICK_KILLS} times",
+            faults=kills.kill_each,
+        ),
+        Scenario(
             "server-kill",
             f"SIGKILL of the server, {kills.SERVER_KILLS} times",
             Conditions(rounds=kills.SERVER_KILLS),

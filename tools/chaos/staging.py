@@ -12,7 +12,7 @@ from broker_server.embedded_broker import find_mosquitto, mosquitto_conf
 from edge_agent.runtimes import runtime_named
 from tools.chaos.arena import Arena
 from tools.chaos.clocks import MISSING, FalseClock, find_library
-from tools.chaos.conditions import DEADLINE_S, RESEND_S, Conditions
+from tools.chaos.conditions import DEADLINE_S, Conditions
 from tools.chaos.disks import SmallDisk
 from tools.chaos.heavy_artifact import grow_artifact
 from tools.chaos.leftovers import free_port
@@ -112,7 +112,7 @@ class Staging:
             )
             watching = asyncio.create_task(observer.watch())
             stack.callback(watching.cancel)
-            testimony = await stack.enter_async_context(witness(port, topics))
+            sightings = await stack.enter_async_context(witness(port, topics))
             server, *agents = self._edgefed(children, disks, clock)
             for process in (server, *agents):
                 stack.callback(process.abandon)
@@ -123,7 +123,7 @@ class Staging:
                 rng=self.rng,
                 port=port,
                 observer=observer,
-                testimony=testimony,
+                sightings=sightings,
                 broker=broker,
                 server=server,
                 agents=agents,
@@ -204,12 +204,13 @@ class Staging:
             )
         ports = {name: proxy.port for name, proxy in proxies.items()}
         changes: dict[str, Section] = {
-            "server": {"resend_s": RESEND_S},
+            "server": {"resend_s": self.conditions.resend_s},
             "model": {"artifact": str(self.artifact.absolute())},
             "round": {
                 "rounds": 0 if self.conditions.endless else self.rounds,
                 "deadline_s": DEADLINE_S,
                 "minimum": max(1, len(self.workspace.devices) // 2),
+                "devices": len(self.workspace.devices) + self.conditions.absent,
             },
             "broker": {"port": ports.get("server", port)},
         }
@@ -249,7 +250,7 @@ class Staging:
 
 async def _accepts(port: int, broker: Process) -> None:
     """Wait until the broker accepts connections."""
-    ended = broker.ended
+    ended = broker.begin()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ACCEPTS_S):
             while not ended.done():

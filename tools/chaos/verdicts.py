@@ -60,7 +60,7 @@ def judged(
     made = [version for version in books.versions if version > 0]
     if len(made) < staging.rounds:
         problems.append(f"{len(made)} of {staging.rounds} rounds were merged")
-    ledger = balance(books.entries, run.testimony.accepted, versions=made)
+    ledger = balance(books.entries, run.sightings.accepted, versions=made)
     problems += ledger.problems()
     last = max(judgements, default=0)
     accuracy = judgements.get(last)
@@ -78,7 +78,7 @@ def judged(
         reference=expected,
         ledger=ledger,
         refused=tuple(
-            sorted((str(key), count) for key, count in run.testimony.others.items())
+            sorted((str(key), count) for key, count in run.sightings.others.items())
         ),
         folder=str(staging.workspace.folder),
     )
@@ -90,11 +90,12 @@ def judged(
 
 
 def _was_disturbed(scenario: Scenario, outcome: ScenarioOutcome, books: Books) -> bool:
-    if scenario.conditions.clock and not any(
-        abs(record.started - time.time()) > DAY_S for record in books.rounds
+    counts = outcome.fault_counts
+    if "clock" in counts and not any(
+        abs(record.started - time.time()) > DAY_S / 2 for record in books.rounds
     ):
         return False  # libfaketime was loaded, but did not work
-    return bool(outcome.fault_counts) or not scenario.strikes
+    return bool(counts) or not scenario.strikes
 
 
 def _accuracy_problems(accuracy: float | None, expected: float | None) -> list[str]:

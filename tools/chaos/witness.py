@@ -32,7 +32,7 @@ def eager_link(port: int, *, identity: str) -> MqttLink:
 
 
 @dataclass(slots=True)
-class Testimony:
+class Sightings:
     """What the witness saw: acceptances, and other receipts by reason."""
 
     accepted: set[Acceptance] = field(default_factory=set)
@@ -54,21 +54,21 @@ class Testimony:
 
 
 @contextlib.asynccontextmanager
-async def witness(port: int, topics: Topics) -> AsyncIterator[Testimony]:
+async def witness(port: int, topics: Topics) -> AsyncIterator[Sightings]:
     """Watch the broker on ``port`` while the block runs."""
-    testimony = Testimony()
+    sightings = Sightings()
     async with eager_link(port, identity="witness") as link:
         await link.subscribe(topics.device("+", "cmd", "receipt"))
-        watching = asyncio.create_task(_watch(link, topics, testimony))
+        watching = asyncio.create_task(_watch(link, topics, sightings))
         try:
-            yield testimony
+            yield sightings
         finally:
             watching.cancel()
             await asyncio.wait({watching})
 
 
-async def _watch(link: MqttLink, topics: Topics, testimony: Testimony) -> None:
+async def _watch(link: MqttLink, topics: Topics, sightings: Sightings) -> None:
     async for event in link.events():
         if isinstance(event, Received):
             with contextlib.suppress(DecodeError):
-                testimony.take(topics.levels(event.topic), event.payload)
+                sightings.take(topics.levels(event.topic), event.payload)
