@@ -80,6 +80,7 @@ class Intake:
         self._size = size
         self._offer: RoundOffer | None = None
         self._receipts = Receipts()
+        self._dealt_with: list[tuple[str, str]] = []
         self._abandoned: set[str] = set()
         self._heard: set[str] = set()
         self.registry = Registry()
@@ -109,6 +110,13 @@ class Intake:
         """Let go of the round and of all receipts: some may not have been stored."""
         self.close()
         self._receipts = Receipts()
+        self._dealt_with.clear()
+
+    def tidy_up(self) -> None:
+        """Remove the parts of updates whose fate is stored."""
+        for device, transfer in self._dealt_with:
+            self._uplink.forget(device, transfer)
+        self._dealt_with.clear()
 
     def occupied(self, devices: Collection[str], *, busy: bool) -> None:
         """Note whether these devices still work on an update of a closed round."""
@@ -117,7 +125,7 @@ class Intake:
     def answer(self, device: str, receipt: UpdateReceipt) -> None:
         """Send a receipt, and send it again whenever its update comes again."""
         self._receipts.note(device, receipt)
-        self._uplink.forget(device, receipt.transfer)
+        self._dealt_with.append((device, receipt.transfer))
         self.registry = self.registry.occupied({device}, busy=False)
         self._outlets.answer(device, receipt)
 

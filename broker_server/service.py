@@ -139,6 +139,7 @@ class Service:
                 group=self._group,
             )
         self._merge_due = None
+        self._intake.tidy_up()
         self._patience.await_return(self._tally.number, self._absent())
         self._patience.leave_to_finish(self._intake.registry.busy)
         if self._state_changed:

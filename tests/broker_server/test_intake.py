@@ -239,19 +239,20 @@ def test_an_update_larger_than_the_layout_allows_is_not_begun(folder: Path) -> N
 
 
 def test_a_larger_update_is_asked_for_and_removed_once_it_is_answered(
-    folder: Path,
+    tmp_path: Path,
 ) -> None:
     needs: list[tuple[str, Need]] = []
-    intake, answers = open_intake(folder, needs)
+    intake, answers = open_intake(tmp_path, needs)
     blob = b"nonsense" * 1000
     listing = Listing.of(blob, block_bytes=BLOCK)
     transfer = transfer_id(listing.head.blob)
     announcement = TOPICS.device("a", "up", transfer, "m")
     assert intake.receive(announcement, listing.frame) is None
     assert needs == [("a", Need(listing.head.blob, "f"))]
-    parts = set(folder.glob("*/a/*.part"))
+    parts = set(tmp_path.glob("*/a/*.part"))
     assert parts
     assert send(intake, "a", blob) == Declined(OFFER.round, "a")
+    intake.tidy_up()
     assert not any(part.exists() for part in parts)
     intake.receive(announcement, listing.frame)
     assert [receipt.transfer for _, receipt in answers] == [transfer] * 2

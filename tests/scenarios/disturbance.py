@@ -1,15 +1,17 @@
 """Disturbances: what can go wrong at one point of a state machine's life.
 
 A disturbance waits for the n-th effect or event of a kind at one machine. Then it kills
-the machine before or after the effect, lets the effect fail, or has the event come
-twice or after its successor.
+the machine before or after the effect, lets the effect fail, has the event come twice
+or after its successor, or takes the broker away with everything it kept.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-Fault: TypeAlias = Literal["killed before", "killed after", "fails", "twice", "late"]
+Fault: TypeAlias = Literal[
+    "killed before", "killed after", "fails", "twice", "late", "broker dies"
+]
 Machine: TypeAlias = Literal["device", "server"]
 Thing = TypeVar("Thing")
 RECORDS = frozenset({"Commit", "Stop"})
@@ -39,6 +41,7 @@ class Disturbance(Generic[Thing]):
     case: Case
     kill: Callable[[], None]
     fail: Callable[[Thing], None]
+    lose_broker: Callable[[], None]
     struck: bool = False
     seen: int = 0
     _held: list[Thing] = field(default_factory=list)
@@ -74,6 +77,9 @@ class Disturbance(Generic[Thing]):
         elif self.case.fault == "killed after":
             perform(effect)
             self.kill()
+        elif self.case.fault == "broker dies":
+            perform(effect)
+            self.lose_broker()
         else:
             self.fail(effect)
             perform(effect)

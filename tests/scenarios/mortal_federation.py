@@ -46,6 +46,7 @@ SEED: Final = 3
 VICTIM: Final = "b"
 AWAY_S: Final = 0.7
 """How long a killed member stays away."""
+OUTAGE_S: Final = 600.0
 WITHIN_S: Final = 4000.0
 
 
@@ -80,7 +81,9 @@ class Federation:
                 if case.machine == "device"
                 else (self._kill_server, self._fail_server)
             )
-            self.disturbance = Disturbance(case, kill=kill, fail=fail)
+            self.disturbance = Disturbance(
+                case, kill=kill, fail=fail, lose_broker=self._lose_broker
+            )
 
     async def run(self) -> None:
         """Let everybody in, and wait until the server has ended by itself."""
@@ -128,6 +131,12 @@ class Federation:
             self._start(member)
 
         self._returning.add(asyncio.create_task(wait()))
+
+    def _lose_broker(self) -> None:
+        """Let the broker die with all that it kept, and come back much later."""
+        self.broker.forget()
+        for link in self.broker.links:
+            asyncio.get_running_loop().call_later(OUTAGE_S, link.restore)
 
     # --- the server -----------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 The cases are generated: every effect of the two round machines that an ordinary run has
 x {killed before it, killed after it, it fails}, and every event x {it comes twice, it
-comes after its successor}, in several rounds.
+comes after its successor}, in several rounds; and every effect x {the broker dies with
+all that it kept, for ten minutes}.
 """
 
 import itertools
@@ -21,7 +22,9 @@ from tests.scenarios.mortal_federation import DEVICES, Federation
 from tests.virtual_time import run_virtually
 
 ROUNDS = 3
-EVERYBODY = RoundSection(rounds=ROUNDS, devices=len(DEVICES), minimum=len(DEVICES))
+EVERYBODY = RoundSection(
+    rounds=ROUNDS, devices=len(DEVICES), minimum=len(DEVICES), deadline_s=3600.0
+)
 EFFECTS: dict[Machine, tuple[str, ...]] = {
     "device": ("Fetch", "Train", "Report", "Stop", "Commit"),
     "server": ("Offer", "Keep", "Acknowledge", "Close", "Merge", "Announce"),
@@ -50,7 +53,17 @@ def generated() -> Iterator[Case]:
 
 MEMORY = Path("/dev/shm")
 """Where a flush costs nothing: kills here are not power cuts."""
+
+
+def outages() -> Iterator[Case]:
+    for machine, kinds in EFFECTS.items():
+        for kind in kinds:
+            nth = len(DEVICES) + 1 if kind in EACH_DEVICE_HAS_ONE else 2
+            yield Case(machine, kind, "broker dies", nth)
+
+
 CASES = {case.name: case for case in generated()}
+OUTAGES = {case.name: case for case in outages()}
 
 
 class Outcome:
@@ -76,7 +89,9 @@ def test_there_are_enough_cases() -> None:
     assert len(CASES) == 3 * (3 * 11 + 2 * 8)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "case", [*CASES.values(), *OUTAGES.values()], ids=[*CASES, *OUTAGES]
+)
 def test_a_disturbed_run_ends_as_the_undisturbed_one(case: Case) -> None:
     outcome = Outcome(case)
     disturbance = outcome.federation.disturbance
