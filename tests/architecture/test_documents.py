@@ -7,6 +7,7 @@ import pytest
 
 from broker_server import config as server_config
 from edge_agent import config as agent_config
+from tools.chaos.scenarios import SCENARIOS
 from tools.cli import GROUPS
 from wire_protocol.codecs import CODECS
 from wire_protocol.errors import EdgefedError, Reason
@@ -46,6 +47,11 @@ def test_every_exit_code_is_documented() -> None:
     }
     raised = {kind.exit_code for kind in _children(EdgefedError)}
     assert documented == {0, 130, *raised}
+
+
+@pytest.mark.parametrize("scenario", list(SCENARIOS))
+def test_every_scenario_of_chaos_is_documented(scenario: str) -> None:
+    assert f"| `{scenario}` |" in (ROOT / "docs/chaos.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("group", sorted(GROUPS))

@@ -20,11 +20,12 @@ from broker_server import die_with_parent
 from tools.demo.children import Child, Children
 from wire_protocol.errors import RefusedError
 
-DISK_BYTES: Final = 8 * 1024 * 1024
+DISK_BYTES: Final = 96 * 1024 * 1024
+"""Small, but more than an agent wants to see free before it takes part (64 MiB)."""
 _BALLAST: Final = "ballast"
 _POLL_S: Final = 0.02
 _START_S: Final = 10.0
-_CHUNK: Final = bytes(64 * 1024)
+_CHUNK: Final = bytes(1024 * 1024)
 # $1 is the folder, $2 its bytes; the rest is what to become
 _MOUNT: Final = (
     'mount -t tmpfs -o "size=$2,mode=0700" tmpfs "$1" && shift 2 && exec "$@"'

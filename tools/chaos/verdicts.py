@@ -60,6 +60,10 @@ def judged(
     made = [version for version in books.versions if version > 0]
     if len(made) < staging.rounds:
         problems.append(f"{len(made)} of {staging.rounds} rounds were merged")
+    idle = {device.name for device in staging.workspace.devices} - {
+        entry.device for entry in books.entries
+    }
+    problems += [f"{name} never took part" for name in sorted(idle) if made]
     ledger = balance(books.entries, run.sightings.accepted, versions=made)
     problems += ledger.problems()
     last = max(judgements, default=0)
