@@ -1,9 +1,9 @@
 """An event loop whose clock jumps: hours of waiting take no time at all.
 
-When nothing is ready, and no thread works for the loop, the clock moves on to the next
-timer at once. Everything that asks the loop for the time, ``asyncio.sleep`` and
-``asyncio.timeout`` among it, sees the virtual one. It is deterministic as long as what
-threads do does not depend on how long it takes.
+When nothing is ready the clock moves on to the next timer at once. Everything that asks
+the loop for the time, ``asyncio.sleep`` and ``asyncio.timeout`` among it, sees the
+virtual one. What is given to a thread is done before anything else happens, so that a
+run is the same every time.
 
 >>> async def wait() -> float:
 ...     began = asyncio.get_running_loop().time()
@@ -16,11 +16,10 @@ threads do does not depend on how long it takes.
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_THREAD_PATIENCE_S = 30.0
 
 
 class StuckError(AssertionError):
@@ -30,7 +29,7 @@ class StuckError(AssertionError):
 class _JumpingSelector(selectors.BaseSelector):
     """Asks the real selector without waiting; lets the clock jump instead."""
 
-    def __init__(self, jump: Callable[[float | None], bool]) -> None:
+    def __init__(self, jump: Callable[[float | None], None]) -> None:
         self._real = selectors.DefaultSelector()
         self._jump = jump
 
@@ -38,9 +37,9 @@ class _JumpingSelector(selectors.BaseSelector):
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
-        if ready or (timeout is not None and timeout <= 0) or self._jump(timeout):
-            return ready
-        return self._real.select(_THREAD_PATIENCE_S)  # a thread will wake it
+        if not ready and (timeout is None or timeout > 0):
+            self._jump(timeout)
+        return ready
 
     def register(
         self, fileobj: Any, events: int, data: Any = None
@@ -67,7 +66,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._threads_busy = 0
+        self._own_thread = ThreadPoolExecutor(1)
         super().__init__(_JumpingSelector(self._jump))
 
     def time(self) -> float:
@@ -77,31 +76,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run in a thread; the clock stands until it is done."""
-        self._threads_busy += 1
-        future: asyncio.Future[T] = super().run_in_executor(executor, func, *args)
-        # a cancelled future does not end its thread, but nobody waits for that one
-        future.add_done_callback(self._thread_done)
-        return future
+        """Run in a thread; nothing else happens, and no time passes, meanwhile."""
+        working = (executor or self._own_thread).submit(func, *args)
+        wait({working})
+        return asyncio.wrap_future(working, loop=self)
 
-    async def shutdown_default_executor(self) -> None:
-        """Wait for its threads, in another thread, which takes no time either."""
-        self._threads_busy += 1
-        try:
-            await super().shutdown_default_executor()
-        finally:
-            self._threads_busy -= 1
+    def close(self) -> None:
+        """Close the loop and end its thread."""
+        self._own_thread.shutdown()
+        super().close()
 
-    def _thread_done(self, _: object) -> None:
-        self._threads_busy -= 1
-
-    def _jump(self, timeout: float | None) -> bool:
-        if self._threads_busy:
-            return False
+    def _jump(self, timeout: float | None) -> None:
         if timeout is None:
             raise StuckError("everybody waits, and for nothing that will come")
         self._now += timeout
-        return True
 
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
