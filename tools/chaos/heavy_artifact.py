@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tools.chaos.packets import varint
 from wire_protocol.manifest import FileRef, Manifest
 
 _GROWN: Final = ("model.tflite", "train.onnx")
@@ -57,13 +58,4 @@ def grown(name: str, content: bytes, *, by: int, rng: Random) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return varint(number << 3 | _LENGTH_DELIMITED) + varint(len(content)) + content

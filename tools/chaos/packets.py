@@ -110,7 +110,7 @@ def publish(topic: str, payload: bytes, *, packet_id: int | None = None) -> byte
         rest += packet_id.to_bytes(2)
     rest += payload
     first = PUBLISH << 4 | (0 if packet_id is None else 2)
-    return bytes([first]) + _length(len(rest)) + rest
+    return bytes([first]) + varint(len(rest)) + rest
 
 
 def puback(packet_id: int) -> Packet:
@@ -129,7 +129,8 @@ def _size(held: bytearray) -> tuple[int, int] | None:
     return None
 
 
-def _length(count: int) -> bytes:
+def varint(count: int) -> bytes:
+    """Return ``count`` in groups of seven bits, as MQTT and protobuf write it."""
     encoded = bytearray()
     while count > 0x7F:
         encoded.append(count & 0x7F | 0x80)
