@@ -8,9 +8,7 @@ all that it kept, for ten minutes}.
 
 import itertools
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -51,10 +49,6 @@ def generated() -> Iterator[Case]:
             yield Case(machine, kind, fault, nth)
 
 
-MEMORY = Path("/dev/shm")
-"""Where a flush costs nothing: kills here are not power cuts."""
-
-
 def outages() -> Iterator[Case]:
     for machine, kinds in EFFECTS.items():
         for kind in kinds:
@@ -69,19 +63,17 @@ OUTAGES = {case.name: case for case in outages()}
 class Outcome:
     """What is left of a run: versions, and which updates each of them took."""
 
-    def __init__(self, case: Case | None) -> None:
-        with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
-            folder = Path(name)
-            self.federation = Federation(folder, case=case, rounds=EVERYBODY)
-            run_virtually(self.federation.run())
-            with Store.open(folder / "server", readonly=True) as store:
-                self.versions = [one.params for one in store.versions()]
-                self.ledger: list[LedgerEntry] = store.ledger()
+    def __init__(self, folder: Path, case: Case | None) -> None:
+        self.federation = Federation(folder, case=case, rounds=EVERYBODY)
+        run_virtually(self.federation.run())
+        with Store.open(folder / "server", readonly=True) as store:
+            self.versions = [one.params for one in store.versions()]
+            self.ledger: list[LedgerEntry] = store.ledger()
 
 
-@cache
-def undisturbed() -> Outcome:
-    return Outcome(None)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return Outcome(tmp_path_factory.mktemp("undisturbed"), None)
 
 
 def test_there_are_enough_cases() -> None:
@@ -92,11 +84,13 @@ def test_there_are_enough_cases() -> None:
 @pytest.mark.parametrize(
     "case", [*CASES.values(), *OUTAGES.values()], ids=[*CASES, *OUTAGES]
 )
-def test_a_disturbed_run_ends_as_the_undisturbed_one(case: Case) -> None:
-    outcome = Outcome(case)
+def test_a_disturbed_run_ends_as_the_undisturbed_one(
+    tmp_path: Path, undisturbed: Outcome, case: Case
+) -> None:
+    outcome = Outcome(tmp_path, case)
     disturbance = outcome.federation.disturbance
     assert disturbance is not None
     assert disturbance.struck, "the case met nothing"
     assert outcome.federation.kills == (1 if case.fault.startswith("killed") else 0)
-    assert outcome.versions == undisturbed().versions
-    assert outcome.ledger == undisturbed().ledger
+    assert outcome.versions == undisturbed.versions
+    assert outcome.ledger == undisturbed.ledger

@@ -7,7 +7,6 @@ the wire and the ledger: if one was lost, or counted twice, the parameters diffe
 
 import math
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -19,7 +18,7 @@ from broker_server.store import Store
 from tests.fakes import MemoryBroker
 from tests.scenarios.disturbance import Case
 from tests.scenarios.mortal_federation import DEVICES, SEED, TOPICS, Federation
-from tests.scenarios.test_kill_matrix import CASES, MEMORY
+from tests.scenarios.test_kill_matrix import CASES
 from tests.scenarios.tiny_model import LAYOUT
 from tests.virtual_time import run_virtually
 from wire_protocol.blobs import Block
@@ -75,14 +74,13 @@ def merged_anew(
 @pytest.mark.parametrize("rounds", MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("case", [None, *SECOND], ids=lambda c: c.name if c else "none")
 def test_every_accepted_update_is_in_one_merge_or_waits_for_one(
-    case: Case | None, rounds: RoundSection
+    tmp_path: Path, case: Case | None, rounds: RoundSection
 ) -> None:
-    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
-        federation = Federation(Path(name), case=case, rounds=rounds)
-        run_virtually(federation.run())
-        with Store.open(Path(name) / "server", readonly=True) as store:
-            versions = [one.params for one in store.versions()]
-            ledger = store.ledger()
+    federation = Federation(tmp_path, case=case, rounds=rounds)
+    run_virtually(federation.run())
+    with Store.open(tmp_path / "server", readonly=True) as store:
+        versions = [one.params for one in store.versions()]
+        ledger = store.ledger()
     disturbance = federation.disturbance
     assert disturbance is None or disturbance.struck, "the case met nothing"
     assert len(versions) == 1 + rounds.rounds
@@ -93,15 +91,13 @@ def test_every_accepted_update_is_in_one_merge_or_waits_for_one(
     assert len(pending) <= len(DEVICES)
 
 
-def test_late_updates_are_merged_for_less() -> None:
-    with TemporaryDirectory() as name:
-        rounds = MODES["one is always late"]
-        federation = Federation(Path(name), case=None, rounds=rounds)
-        run_virtually(federation.run())
-        with Store.open(Path(name) / "server", readonly=True) as store:
-            late = [
-                one
-                for one in store.ledger()
-                if one.merged_version is not None and one.merged_version - one.base > 1
-            ]
+def test_the_late_ones_are_merged_after_all(tmp_path: Path) -> None:
+    federation = Federation(tmp_path, case=None, rounds=MODES["one is always late"])
+    run_virtually(federation.run())
+    with Store.open(tmp_path / "server", readonly=True) as store:
+        late = [
+            one
+            for one in store.ledger()
+            if one.merged_version is not None and one.merged_version - one.base > 1
+        ]
     assert late
