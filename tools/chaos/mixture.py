@@ -88,7 +88,7 @@ async def _take_away(arena: Arena, victim: Process) -> None:
 async def _cut(arena: Arena) -> None:
     name = arena.rng.choice(sorted(arena.proxies))
     arena.proxies[name].cut()
-    arena.note("cut", name)
+    arena.note("pulled cable", name)
 
 
 async def _hold(arena: Arena) -> None:
