@@ -12,9 +12,10 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --
 demo: $(VENV)/.demo
 	$(BIN)/edgefed demo $(ARGS)
 
+# the slow ones: make test ARGS='-m slow'
 test: $(VENV)/.dev
 	@tools/system_package mosquitto
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

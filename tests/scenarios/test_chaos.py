@@ -39,6 +39,7 @@ def test_a_federation_whose_server_agents_and_broker_are_killed_loses_nothing(
     assert processes_naming(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_stopped_chaos_leaves_no_process_and_keeps_its_logs(tmp_path: Path) -> None:
     with begin(
@@ -79,6 +80,7 @@ def test_the_list_names_every_scenario_in_a_line(tmp_path: Path) -> None:
         assert any(line.startswith(f"{name} ") for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_a_killed_chaos_takes_its_processes_with_it(tmp_path: Path) -> None:
     if problem := SCENARIOS["everything"].why_not():
         pytest.skip(problem)

@@ -52,6 +52,7 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
     assert processes_naming(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_amqtt_serves_where_mosquitto_is_missing_and_says_what_it_is(
     tmp_path: Path,
 ) -> None:
@@ -66,6 +67,7 @@ def test_amqtt_serves_where_mosquitto_is_missing_and_says_what_it_is(
     assert processes_naming(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, STOPPED)],
@@ -80,6 +82,7 @@ def test_a_stopped_demo_leaves_no_process(
     assert processes_naming(str(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_a_killed_demo_takes_its_processes_with_it(tmp_path: Path) -> None:
     with _running(tmp_path) as demo:
         children = processes_naming(str(tmp_path / "run"))
