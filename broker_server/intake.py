@@ -26,7 +26,7 @@ from wire_protocol.messages import (
     RoundOffer,
     UpdateReceipt,
 )
-from wire_protocol.topics import Topics
+from wire_protocol.topics import Topics, round_number
 
 Heard: TypeAlias = Reported | LateReported | Declined
 _log = logging.getLogger("edgefed.server")
@@ -193,8 +193,8 @@ class Intake:
         self, levels: tuple[str, ...], payload: bytes, *, conn: int | None
     ) -> Heard | None:
         match levels:
-            case ("round", number) if payload:
-                self._take_offer(number)
+            case ("round", level) if payload:
+                self._take_offer(round_number(level))
             case ("d", device, "availability"):
                 self._take_availability(device, payload, conn=conn)
             case ("d", device, "info") if payload:
@@ -211,15 +211,13 @@ class Intake:
                 pass  # empty: a retained topic was cleared
         return None
 
-    def _take_offer(self, number: str) -> None:
+    def _take_offer(self, number: int) -> None:
         """Withdraw what the broker still offers of an earlier run, or of a lost one.
 
         Devices that are busy with it would not hear of the round that is open.
         """
-        if not (number.isascii() and number.isdecimal() and len(number) <= 10):
-            raise DecodeError(f"{number!r:.20} is no round")
-        if self._offer is None or int(number) != self._offer.round:
-            self._outlets.withdraw(int(number))
+        if self._offer is None or number != self._offer.round:
+            self._outlets.withdraw(number)
 
     def _take_availability(
         self, device: str, payload: bytes, *, conn: int | None

@@ -7,16 +7,16 @@ from edge_agent.session import Event, Offered, Receipted, RoundClosed
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
 from wire_protocol.messages import RoundOffer, UpdateReceipt
+from wire_protocol.topics import round_number
 
 
-def round_event(number: str, payload: bytes, *, device: str) -> Event:
-    """Read what is on ``round/<number>``: an offer, or nothing once it is closed."""
-    if not (number.isascii() and number.isdecimal() and len(number) <= 10):
-        raise DecodeError(f"{number!r:.20} is no round")
+def round_event(level: str, payload: bytes, *, device: str) -> Event:
+    """Read what is on ``round/<level>``: an offer, or nothing once it is closed."""
+    number = round_number(level)
     if not payload:
-        return RoundClosed(int(number))
+        return RoundClosed(number)
     offer, _ = expect(RoundOffer, payload)
-    if offer.round != int(number):
+    if offer.round != number:
         raise DecodeError(
             f"round {offer.round} offered on the topic of round {number}",
             reason=Reason.WRONG_ROUND,

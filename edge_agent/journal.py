@@ -25,7 +25,7 @@ from edge_agent.session import (
 from wire_protocol.blobs import SHORT_DIGEST
 from wire_protocol.error_feedback import Fate
 from wire_protocol.errors import DecodeError, Reason
-from wire_protocol.fields import Fields
+from wire_protocol.fields import Fields, json_object
 from wire_protocol.messages import MAX_ROUND, RoundOffer
 
 MAX_BYTES: Final = 256 * 1024
@@ -127,13 +127,7 @@ def from_bytes(raw: bytes) -> Record:
     head, _, text = raw.partition(b"\n")
     if head != f"{_MAGIC} {hashlib.sha256(text).hexdigest()}".encode():
         raise DecodeError("not a journal of this version, or not whole")
-    try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"a journal is JSON: {error!r:.100}") from error
-    if not isinstance(plain, dict):
-        raise DecodeError("a journal is a JSON object")
-    fields = Fields(plain, owner="journal")
+    fields = Fields(json_object(text, what="a journal"), owner="journal")
     models, updates = (fields.groups(name, most=1) for name in ("model", "update"))
     return Record(
         state=_state(fields.group("state")),

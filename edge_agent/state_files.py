@@ -42,25 +42,6 @@ def held_alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def write_state(
-    path: Path,
-    *parts: bytes | memoryview,
-    replace_file: Callable[..., None] = write_atomically,
-) -> None:
-    """Write ``path`` atomically, in a folder made if need be.
-
-    Raises:
-        StorageError: The folder cannot be made or written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, *parts)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror}", remedy=_REMEDY
-        ) from error
-
-
 class StateFiles:
     """The one place that writes to the state folder, and counts what it writes.
 
@@ -86,7 +67,13 @@ class StateFiles:
         Raises:
             StorageError: The folder cannot be made or written to.
         """
-        write_state(path, *parts, replace_file=self._replace_file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._replace_file(path, *parts)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror}", remedy=_REMEDY
+            ) from error
         self.wrote(sum(len(part) for part in parts))
 
     def wrote(self, count: int) -> None:

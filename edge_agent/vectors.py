@@ -20,7 +20,7 @@ import numpy as np
 
 from edge_agent.state_files import StateFiles
 from wire_protocol.errors import DecodeError
-from wire_protocol.fields import Fields
+from wire_protocol.fields import Fields, json_object
 from wire_protocol.params import MAX_PARAMS, Vector
 
 MAX_HEAD_BYTES: Final = 4096
@@ -88,7 +88,7 @@ def _read(file: BinaryIO, *, length: int) -> VectorFile:
     if magic != _MAGIC or head_bytes > MAX_HEAD_BYTES:
         raise DecodeError("not a file of vectors")
     text, digest = file.read(head_bytes), file.read(_DIGEST_BYTES)
-    head = _head(text)
+    head = Fields(json_object(text, what="a head"), owner="head")
     size = head.whole("size", least=1, most=MAX_PARAMS)
     count = head.whole("count", least=1, most=MAX_VECTORS)
     expected = _PREFIX.size + head_bytes + _DIGEST_BYTES + 4 * size * count
@@ -101,16 +101,6 @@ def _read(file: BinaryIO, *, length: int) -> VectorFile:
     if not all(np.isfinite(one).all() for one in vectors):
         raise DecodeError("a value is not finite")
     return VectorFile(head, tuple(vectors))
-
-
-def _head(text: bytes) -> Fields:
-    try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"a head is JSON: {error!r:.100}") from error
-    if not isinstance(plain, dict):
-        raise DecodeError("a head is a JSON object")
-    return Fields(plain, owner="head")
 
 
 def _vector(file: BinaryIO, size: int, digest: "hashlib._Hash") -> Vector:

@@ -4,6 +4,7 @@ A field that is not read is ignored, so that a later version may add some.
 This module is pure.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TypeVar, cast
@@ -12,6 +13,17 @@ from wire_protocol.errors import DecodeError
 
 MAX_TEXT = 256
 _Item = TypeVar("_Item", str, dict[str, object])
+
+
+def json_object(raw: bytes, *, what: str) -> dict[str, object]:
+    """Parse ``raw``, which ``what`` names in errors, or raise ``DecodeError``."""
+    try:
+        plain = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"{what} is JSON: {error!r:.100}") from error
+    if not isinstance(plain, dict):
+        raise DecodeError(f"{what} is a JSON object")
+    return plain
 
 
 class Fields:

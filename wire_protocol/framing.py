@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from wire_protocol.errors import DecodeError, EncodeError, Reason
-from wire_protocol.fields import Fields
+from wire_protocol.fields import Fields, json_object
 from wire_protocol.messages import MESSAGES, Abandoned, Message, to_header
 
 __all__ = [
@@ -90,12 +90,7 @@ def parse_frame(raw: bytes, *, max_body_bytes: int = 1 << 28) -> Frame:
             f"a body of {len(raw) - start} bytes is over {max_body_bytes}",
             reason=Reason.TOO_LARGE,
         )
-    try:
-        header = json.loads(raw[PREFIX_BYTES:start])
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"a header is JSON: {error!r:.100}") from error
-    if not isinstance(header, dict):
-        raise DecodeError("a header is a JSON object")
+    header = json_object(raw[PREFIX_BYTES:start], what="a header")
     kind = Fields(header, owner="frame").text("t", longest=32)
     if kind not in MESSAGES:
         raise DecodeError(f"{kind!r} is no message this version knows")

@@ -31,6 +31,13 @@ def check_name(name: str, *, what: str) -> str:
     return name
 
 
+def round_number(level: str) -> int:
+    """Return the number in ``round/<n>``, or raise ``DecodeError``."""
+    if not (level.isascii() and level.isdecimal() and len(level) <= 10):
+        raise DecodeError(f"{level!r:.20} is no round")
+    return int(level)
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one fleet."""

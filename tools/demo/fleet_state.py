@@ -1,11 +1,10 @@
 """What an observer of a federation knows, folded from messages. This module is pure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from wire_protocol.errors import DecodeError
-from wire_protocol.fields import Fields
+from wire_protocol.fields import Fields, json_object
 from wire_protocol.framing import expect
 from wire_protocol.messages import MAX_COHORT, CheckIn
 from wire_protocol.topics import Topics
@@ -111,10 +110,4 @@ def _server(fields: Fields) -> ServerState:
 
 
 def _json(payload: bytes) -> Fields:
-    try:
-        plain = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"not JSON: {error!r:.80}") from error
-    if not isinstance(plain, dict):
-        raise DecodeError("not a JSON object")
-    return Fields(plain, owner="state")
+    return Fields(json_object(payload, what="what is shown to people"), owner="state")
