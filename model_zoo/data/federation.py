@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from model_zoo.data.dataset import Dataset, Examples, Labels
+from model_zoo.data.dataset import Dataset, Examples, Labels, Targets, Task
 from model_zoo.data.partition import Indices, by_client, dirichlet, iid, seeded
 from wire_protocol.errors import ConfigError
 
@@ -25,11 +25,17 @@ _PARTITION_STREAM: Final = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """What one device holds. Its own hold-out is cut by the device, not here."""
+    """What one device holds. Its own hold-out is cut by the device, not here.
+
+    ``y`` is None where the task is reconstruction: all of ``x`` is normal then.
+    """
 
     name: str
     x: Examples
-    y: Labels
+    y: Targets | None
+
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +47,10 @@ class Federation:
 
     shards: tuple[Shard, ...]
     test_x: Examples
-    test_y: Labels
+    test_y: Targets
     classes: tuple[str, ...]
     alpha: float | None
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         if not self.shards or not len(self.test_y):
@@ -83,7 +90,9 @@ def federate(
             f"{dataset.name} has no {kind} to judge with",
             remedy="leave --unseen out" if unseen else "judge with --unseen",
         )
-    train = np.flatnonzero(~judging)
+    train = np.flatnonzero(~judging & dataset.trainable)
+    if not len(train):
+        raise ConfigError(f"{dataset.name} has no normal example to train on")
     if alpha is None and not dataset.clients:
         alpha = DEFAULT_ALPHA
     if alpha is None:
@@ -91,25 +100,47 @@ def federate(
         names = _names(dataset, [train[part] for part in parts])
     else:
         parts = _mixed(
-            dataset.y[train],
+            skew_labels(dataset)[train],
             DEFAULT_DEVICES if devices is None else devices,
             alpha=alpha,
             seed=seed,
         )
         names = _numbered(len(parts))
+    learnt = None if dataset.task == "reconstruction" else dataset.y
     shards = tuple(
-        Shard(name, dataset.x[train[part]], dataset.y[train[part]])
+        Shard(
+            name,
+            dataset.x[train[part]],
+            None if learnt is None else learnt[train[part]],
+        )
         for name, part in zip(names, parts, strict=True)
     )
     return Federation(
-        shards, dataset.x[judging], dataset.y[judging], dataset.classes, alpha
+        shards,
+        dataset.x[judging],
+        dataset.y[judging],
+        dataset.classes,
+        alpha,
+        dataset.task,
     )
 
 
+def skew_labels(dataset: Dataset) -> Labels:
+    """Return what label skew is about: classes, or the tenths of the first target."""
+    y = dataset.y
+    if y.ndim == 1:
+        return y.astype(np.int32)
+    edges = np.quantile(y[:, 0], np.arange(1, 10) / 10)
+    return np.searchsorted(edges, y[:, 0]).astype(np.int32)
+
+
 def write_shard(shard: Shard, path: Path) -> None:
-    """Write the ``examples.npz`` an agent reads: ``x`` float32, ``y`` int32."""
+    """Write the ``examples.npz`` an agent reads: ``x``, and ``y`` if there is one."""
+    arrays: dict[str, Targets] = {"x": shard.x}
+    if shard.y is not None:
+        arrays["y"] = shard.y
     with path.open("wb") as file:
-        np.savez_compressed(file, x=shard.x, y=shard.y)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _mixed(y: Labels, devices: int, *, alpha: float, seed: int) -> list[Indices]:
