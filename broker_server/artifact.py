@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from wire_protocol.blobs import BlobRef
 from wire_protocol.errors import ConfigError, DecodeError
-from wire_protocol.manifest import FAMILIES, Manifest
+from wire_protocol.manifest import FAMILIES, INITIAL, Manifest
+from wire_protocol.params import Vector
 from wire_protocol.transfer import blob_ref
 
 _REMEDY = "build it again with 'edgefed zoo build', or name another [model] artifact"
@@ -20,6 +23,15 @@ class Artifact:
     manifest: Manifest
     ref: BlobRef
     blobs: Mapping[str, bytes]
+
+    @property
+    def initial(self) -> Vector | None:
+        """Parameters to start from, shape ``[size]``; None: they are drawn."""
+        file = self.manifest.files.get(INITIAL)
+        if file is None:
+            return None
+        content = self.blobs[file.sha256]
+        return np.frombuffer(content, "<f4", count=len(content) // 4)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -50,7 +62,20 @@ def load_artifact(folder: Path) -> Artifact:
                 remedy=_REMEDY,
             )
         blobs[digest] = content
-    return Artifact(manifest, ref, blobs)
+    artifact = Artifact(manifest, ref, blobs)
+    _check_initial(artifact, folder)
+    return artifact
+
+
+def _check_initial(artifact: Artifact, folder: Path) -> None:
+    initial, size = artifact.initial, artifact.manifest.layout.size
+    if initial is not None and not (
+        initial.size == size and np.isfinite(initial).all()
+    ):
+        raise ConfigError(
+            f"{folder / INITIAL} does not hold {size} finite float32 values",
+            remedy=_REMEDY,
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -40,11 +40,15 @@ class GlobalModel:
 
 
 def first_model(
-    layout: ParamLayout, optimizer: ServerOptimizer, *, seed: int
+    layout: ParamLayout,
+    optimizer: ServerOptimizer,
+    *,
+    seed: int,
+    initial: Vector | None = None,
 ) -> GlobalModel:
-    """Draw version 0 from ``seed``."""
+    """Return version 0: ``initial``, shape ``[size]``, or drawn from ``seed``."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
-    params = layout.initial(rng)
+    params = layout.initial(rng) if initial is None else initial
     return GlobalModel(0, params, params, optimizer.init(layout.size))
 
 

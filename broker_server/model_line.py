@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
@@ -82,7 +84,10 @@ class ModelLine:
             (payload, staleness_factor(before.model.version - base))
             for payload, base in self._store.update_log.payloads(number)
         )
-        mean = mean_delta(updates, size=before.model.params.size)
+        layout = self._artifact.manifest.layout
+        mean = mean_delta(updates, size=layout.federated.size)
+        if mean.size != layout.size:  # what devices keep, or nobody trains, stays
+            mean = layout.scatter(np.zeros(layout.size, np.float32), mean)
         model, delta = advance(
             before.model, mean, optimizer=self._optimizer, codec=self._codec
         )
@@ -104,7 +109,12 @@ class ModelLine:
         latest = log.latest()
         if latest is None:
             layout = self._artifact.manifest.layout
-            model = first_model(layout, self._optimizer, seed=self._seed)
+            model = first_model(
+                layout,
+                self._optimizer,
+                seed=self._seed,
+                initial=self._artifact.initial,
+            )
             self._store.commit_first(log.prepare(model, None))
             return self._tip(model, (), log.blob)
         return self._tip(*latest, log.blob)

@@ -30,8 +30,8 @@ Phase: TypeAlias = Literal[
 class ServerState:
     """What ``server/state`` shows: plain JSON, for people and displays.
 
-    ``version`` is the newest; ``accuracy`` and ``loss`` are those of the last merged
-    round. ``reason`` says why a run is finished.
+    ``version`` is the newest; ``metric`` (accuracy, or mean error) and ``loss`` are
+    those of the last merged round. ``reason`` says why a run is finished.
     """
 
     phase: Phase
@@ -41,7 +41,7 @@ class ServerState:
     cohort: Sequence[str] = ()
     received: Sequence[str] = ()
     loss: float | None = None
-    accuracy: float | None = None
+    metric: float | None = None
     refused: Mapping[str, int] | None = None
     reason: str = ""
 
@@ -73,7 +73,7 @@ def server_state(
         if isinstance(state, Collecting | Merging)
         else (),
         loss=last_merged.loss if last_merged else None,
-        accuracy=last_merged.accuracy if last_merged else None,
+        metric=last_merged.metric if last_merged else None,
         refused=refused,
         reason=reason,
     )
@@ -130,8 +130,8 @@ def round_line(record: RoundRecord) -> str:
         parts.append(f"{record.late} late, {record.carried} carried")
     if record.loss is not None:
         parts.append(f"loss {record.loss:.4g}")
-    if record.accuracy is not None:
-        parts.append(f"accuracy of version {record.version} {record.accuracy:.4f}")
+    if record.metric is not None:
+        parts.append(f"metric of version {record.version} {record.metric:.4f}")
     parts += [
         f"{record.bytes_up / 1000:.1f} kB up",
         f"{record.bytes_down / 1000:.1f} kB down",

@@ -171,7 +171,7 @@ class RoundRecord:
         return Evaluation(
             examples=sum(part.examples for part in parts),
             loss_sum=sum(part.loss_sum for part in parts),
-            correct=sum(part.correct for part in parts),
+            metric_sum=sum(part.metric_sum for part in parts),
         )
 
     @property
@@ -181,10 +181,10 @@ class RoundRecord:
         return judged.loss_sum / judged.examples if judged else None
 
     @property
-    def accuracy(self) -> float | None:
-        """Hold-out accuracy of version ``version``, 0 to 1."""
+    def metric(self) -> float | None:
+        """Mean metric of version ``version`` on hold-outs: accuracy, or mean error."""
         judged = self.evaluation
-        return judged.correct / judged.examples if judged else None
+        return judged.metric_sum / judged.examples if judged else None
 
     @property
     def bytes_up(self) -> int:

@@ -145,4 +145,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX updates_by_device ON updates (device, round)",
         "CREATE INDEX updates_by_merge ON updates (merge_round)",
     ),
+    # Not only classifiers are judged: right answers became any metric.
+    (
+        """
+        UPDATE updates SET evaluation = replace(evaluation, '"correct"', '"metric_sum"')
+        WHERE evaluation IS NOT NULL
+        """,
+    ),
 )

@@ -63,7 +63,7 @@ def wire(
     uplink = Uplink(
         config.server.state_dir / "uploads",
         window=config.server.window,
-        max_bytes=max_update_bytes(layout.size),
+        max_bytes=max_update_bytes(layout.federated.size),
         admits=lambda device: device in intake.registry.devices,
     )
     intake = Intake(
@@ -71,6 +71,6 @@ def wire(
         outlets,
         memory=memory_of(store, config, layout=layout.digest, tip=tip),
         uplink=uplink,
-        size=layout.size,
+        size=layout.federated.size,
     )
     return Wiring(mailer, announcer, distribution, intake)

@@ -53,14 +53,14 @@ class Checkpoints:
             "loss": checkpoint.loss,
             "seconds": seconds,
         }
-        vectors = checkpoint.params, checkpoint.velocity
+        vectors = checkpoint.params, checkpoint.state
         try:
             write_vectors(self._files, self._path, vectors=vectors, head=head)
         except StorageError as error:
             self.failures += 1
             log.warning("no checkpoint after epoch %d: %s", checkpoint.epoch, error)
 
-    def load(self, *, size: int) -> tuple[Checkpoint, float] | None:
+    def load(self, *, size: int, state_size: int) -> tuple[Checkpoint, float] | None:
         """Return the last checkpoint of this training, and the seconds it took."""
         if not self._path.exists():
             return None
@@ -69,13 +69,13 @@ class Checkpoints:
             head = found.head
             if head.digest("key", digits=SHORT_DIGEST) != self._key:
                 return None
-            params, velocity = found.of_sizes(size, size)
+            params, state = found.of_sizes(size, state_size)
             checkpoint = Checkpoint(
                 epoch=head.whole("epoch", least=1, most=self._epochs),
                 steps=head.whole("steps", least=1),
                 loss=head.real("loss", least=-GREATEST_LOSS, most=GREATEST_LOSS),
                 params=params,
-                velocity=velocity,
+                state=state,
             )
             return checkpoint, head.real("seconds", least=0, most=_MAX_SECONDS)
         except DecodeError as error:

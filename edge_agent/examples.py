@@ -80,10 +80,10 @@ class ExampleStore:
         shape = self.training.x.shape[1:]
         labels = [part.y for part in (self.training, self.holdout) if part.count]
         greatest = max(int(y.max()) for y in labels)
-        if shape != manifest.input_shape or greatest >= manifest.classes:
+        if shape != manifest.input_shape or greatest >= manifest.outputs:
             raise MisfitError(
                 f"wrong model for the data: {manifest.name} takes "
-                f"{list(manifest.input_shape)} in {manifest.classes} classes, but "
+                f"{list(manifest.input_shape)} in {manifest.outputs} classes, but "
                 f"{self.source} has {list(shape)} with labels up to {greatest}",
                 remedy="give this device examples of the fleet's task, "
                 "or let it join another fleet",

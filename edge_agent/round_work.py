@@ -249,8 +249,10 @@ class RoundWork:
         result = self._trained(offer, artifact, held, cancelled)
         layout = artifact.manifest.layout
         sent = encode(
-            result.local.params - held.params,
-            residual=self._memory.residual(layout=layout.digest, size=layout.size),
+            layout.gather(result.local.params - held.params),
+            residual=self._memory.residual(
+                layout=layout.digest, size=layout.federated.size
+            ),
             codec=codec_named(offer.codec),
         )
         head = ClientUpdate(
@@ -302,7 +304,9 @@ class RoundWork:
             device=self._settings.device,
             num_examples=self._store.training.count,
         )
-        found, earlier_s = checkpoints.load(size=held.params.size) or (None, 0.0)
+        found, earlier_s = checkpoints.load(
+            size=held.params.size, state_size=trainer.state_size
+        ) or (None, 0.0)
         if found is not None:
             log.info("round %d: epoch %d was done before", offer.round, found.epoch)
         local = train(

@@ -27,9 +27,7 @@ _FOLDER = Path(__file__).parent / "trainers"
 def self_test(trainer: Trainer, manifest: Manifest) -> None:
     """Run the manifest's self-test on ``trainer``, or raise ``TrainingError``."""
     test = manifest.selftest
-    inputs = list(
-        batches(manifest.input_shape, classes=manifest.classes, size=manifest.batch)
-    )
+    inputs = list(batches(manifest))
     trainer.begin(start(manifest.layout))
     losses = [
         trainer.step(
@@ -37,8 +35,9 @@ def self_test(trainer: Trainer, manifest: Manifest) -> None:
             learning_rate=test.learning_rate,
             momentum=test.momentum,
             mu=test.mu,
+            number=number,
         )
-        for batch in inputs
+        for number, batch in enumerate(inputs)
     ]
     loss_sum, _ = trainer.evaluate(inputs[0])
     check(

@@ -19,6 +19,7 @@ from wire_protocol.errors import TrainingError
 from wire_protocol.messages import Evaluation, TrainingPlan
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
+from wire_protocol.step_inputs import MAX_SEED
 
 GREATEST_LOSS = 1e30
 """What the wire takes; beyond it nothing is being learned anyway."""
@@ -46,14 +47,14 @@ class Checkpoint:
         steps: Taken in them.
         loss: Mean over the last of them.
         params: Shape ``[size]``.
-        velocity: Of the local SGD, shape ``[size]``.
+        state: Of the local optimizer, shape ``[state_size]``.
     """
 
     epoch: int
     steps: int
     loss: float
     params: Vector
-    velocity: Vector
+    state: Vector
 
 
 def order_of_examples(plan: TrainingPlan, *, device: str, round_id: int) -> int:
@@ -84,7 +85,7 @@ def train(
         base: Parameters to start from, shape ``[size]``.
         plan: Epochs, learning rate, momentum and mu.
         batch: Fixed batch size of the artifact.
-        seed: Of the order of examples, a fresh one in every epoch.
+        seed: Of the order of examples, a fresh one in every epoch, and of dropout.
         cancelled: Asked before every step.
         checkpoint: Where an earlier call with the same arguments was ended.
         save: Takes a checkpoint after every epoch but the last.
@@ -97,7 +98,7 @@ def train(
     trainer.begin(base)
     loss, steps, done = math.nan, 0, 0
     if checkpoint is not None:
-        trainer.go_on(checkpoint.params, checkpoint.velocity)
+        trainer.go_on(checkpoint.params, checkpoint.state)
         loss, steps, done = checkpoint.loss, checkpoint.steps, checkpoint.epoch
     for epoch in range(plan.epochs):
         order = shuffled(examples.count, rng)
@@ -112,14 +113,14 @@ def train(
                 learning_rate=plan.learning_rate,
                 momentum=plan.momentum,
                 mu=plan.mu,
+                number=steps,
+                seed=seed % MAX_SEED,
             )
             loss += step_loss * float(part.w.sum())
             steps += 1
         loss = _finite(loss / examples.count, what=f"the loss of epoch {epoch + 1}")
         if epoch + 1 < plan.epochs:
-            save(
-                Checkpoint(epoch + 1, steps, loss, trainer.params(), trainer.velocity())
-            )
+            save(Checkpoint(epoch + 1, steps, loss, trainer.params(), trainer.state()))
     params = trainer.params()
     if not np.isfinite(params).all():
         raise _diverged("a trained parameter is not finite")
@@ -135,15 +136,15 @@ def evaluate(
         TrainingError: The loss is not finite, or the runtime failed.
     """
     trainer.begin(params)
-    loss_sum = correct = 0.0
+    loss_sum = metric_sum = 0.0
     for part in _batches(examples, np.arange(examples.count), size=batch):
         sums = trainer.evaluate(part)
         loss_sum += sums[0]
-        correct += sums[1]
+        metric_sum += sums[1]
     return Evaluation(
         examples=examples.count,
         loss_sum=_finite(loss_sum, what="the loss on the hold-out"),
-        correct=correct,
+        metric_sum=_finite(metric_sum, what="the metric on the hold-out"),
     )
 
 
@@ -152,7 +153,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """Yield batches in ``order``; one buffer serves all, padding has weight 0."""
     x = np.zeros((size, *examples.x.shape[1:]), np.float32)
-    y = np.zeros(size, np.int32)
+    y = np.zeros((size, *examples.y.shape[1:]), examples.y.dtype)
     w = np.zeros(size, np.float32)
     for start in range(0, len(order), size):
         rows = order[start : start + size]

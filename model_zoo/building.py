@@ -36,13 +36,17 @@ def build(model: Model, folder: Path) -> Manifest:
     }
     manifest = Manifest(
         name=model.name,
-        task="classification",
+        task=model.task,
         input_shape=model.input_shape,
-        classes=model.classes,
+        outputs=model.outputs,
         batch=model.batch,
         layout=model.layout,
         files=refs,
         selftest=expected(model),
+        optimizer=model.optimizer,
+        seeded=model.seeded,
+        tokens=model.tokens,
+        labels=model.labels,
     )
     write_atomically(folder / "manifest.json", manifest.to_json())
     return manifest
@@ -52,10 +56,8 @@ def expected(model: Model) -> SelfTest:
     """Compute the self-test's outcome with the oracle, in float64."""
     run = oracle(model, dtype=np.float64)
     start = model.layout.split(selftest.start(model.layout))
-    batches = list(
-        selftest.batches(model.input_shape, classes=model.classes, size=model.batch)
-    )
-    settings = SELF_TEST_STEPS
+    batches = list(selftest.batches(model))
+    settings = SELF_TEST_STEPS.of(model)
     outcome = train(
         run,
         [tensor.astype(np.float64) for tensor in start],

@@ -52,7 +52,7 @@ def _list(_args: argparse.Namespace) -> int:
             "NAME",
             "DATA",
             "INPUT",
-            "CLASSES",
+            "OUTPUTS",
             "PARAMETERS",
             "TFLITE BYTES",
             "ONNX BYTES",
@@ -67,7 +67,7 @@ def _list(_args: argparse.Namespace) -> int:
         shape = "x".join(map(str, model.input_shape))
         print(
             row.format(
-                name, model.data, shape, model.classes, model.layout.size, *sizes
+                name, model.data, shape, model.outputs, model.layout.size, *sizes
             )
         )
     return 0

@@ -12,6 +12,7 @@ from model_zoo.layers import (
     Gradients,
     Layer,
     Pullback,
+    Seed,
     kernel_and_bias,
     require_rank,
 )
@@ -33,8 +34,9 @@ def conv2d(
         return kernel_and_bias((*size, shape[-1], outputs))
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
+        del seed
         spans = _spans(b.shape(x)[1:], size, stride=(stride, stride), padding=padding)
         y, pull = _correlate(
             b, fit(b, x, spans), kernel=params[0], strides=(stride, stride)
@@ -63,8 +65,9 @@ def conv1d(
         return kernel_and_bias((size, shape[-1], outputs))
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
+        del seed
         count, length, channels = b.shape(x)
         image = b.reshape(x, (count, 1, length, channels))
         spans = _spans(

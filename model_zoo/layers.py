@@ -22,12 +22,15 @@ Gradients = tuple[Tensor, tuple[Tensor, ...]]
 
 Pullback = Callable[[Tensor], Gradients]
 
+Seed = Tensor | None
+"""An int32 scalar that decides what is drawn in a training step; None elsewhere."""
+
 
 class Apply(Protocol):
     """Run a layer forward."""
 
     def __call__(
-        self, b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        self, b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
         """Return the output and the pullback."""
 
@@ -41,12 +44,14 @@ class Layer:
         output_shape: Shape of the output for that of the input, or ``ConfigError``.
         specs: Parameters for the shape of the input, with short names.
         apply: Forward, with its pullback.
+        seeded: Whether it draws something in a training step.
     """
 
     kind: str
     output_shape: Callable[[Shape], Shape]
     specs: Callable[[Shape], tuple[ParamSpec, ...]]
     apply: Apply
+    seeded: bool = False
 
 
 def no_params(_shape: Shape) -> tuple[ParamSpec, ...]:
@@ -81,6 +86,19 @@ def frozen(layer: Layer) -> Layer:
     return replace(layer, specs=specs)
 
 
+def personal(layer: Layer) -> Layer:
+    """Train the layer on the device and keep it there: it is never sent.
+
+    A personal last layer is FedPer (Arivazhagan et al. 2019, arXiv 1912.00818);
+    personal norms are what FedBN does (Li et al., ICLR 2021).
+    """
+
+    def specs(shape: Shape) -> tuple[ParamSpec, ...]:
+        return tuple(replace(spec, personal=True) for spec in layer.specs(shape))
+
+    return replace(layer, specs=specs)
+
+
 def dense(outputs: int) -> Layer:
     """``y[N, outputs] = x[N, in] @ kernel + bias``."""
 
@@ -92,8 +110,9 @@ def dense(outputs: int) -> Layer:
         return kernel_and_bias((*shape, outputs))
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
+        del seed
         kernel, bias = params
 
         def pullback(dy: Tensor) -> Gradients:
@@ -109,9 +128,9 @@ def relu() -> Layer:
     """``max(x, 0)``; the gradient at 0 is 0."""
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         y = b.relu(x)
         return y, lambda dy: (b.mul(dy, b.relu_mask(y)), ())
 
@@ -130,22 +149,57 @@ def scale(*factors: float) -> Layer:
         return shape
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         factor = b.constant(np.asarray(factors if len(factors) > 1 else factors[0]))
         return b.mul(x, factor), lambda dy: (b.mul(dy, factor), ())
 
     return Layer("scale", output_shape, no_params, apply)
 
 
+def standardize() -> Layer:
+    """``(x - mean) * scale`` over the last axis, by the fleet's statistics.
+
+    Devices send count, sum and sum of squares of every channel; the server makes mean
+    and 1 / standard deviation of them before the first round. Until then it does
+    nothing.
+    """
+
+    def specs(shape: Shape) -> tuple[ParamSpec, ...]:
+        channels = shape[-1:]
+        return (
+            ParamSpec("mean", channels, "feature_mean", trainable=False),
+            ParamSpec("scale", channels, "feature_scale", trainable=False),
+        )
+
+    def apply(
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
+    ) -> tuple[Tensor, Pullback]:
+        del seed
+        mean, factor = params
+        shape = b.shape(x)
+        rows = (math.prod(shape[:-1]), shape[-1])
+        centred = b.sub(x, mean)
+
+        def pullback(dy: Tensor) -> Gradients:
+            dx = b.mul(dy, factor)
+            dmean = b.sub(b.constant(0.0), b.sum(b.reshape(dx, rows), 0))
+            dfactor = b.sum(b.reshape(b.mul(dy, centred), rows), 0)
+            return dx, (dmean, dfactor)
+
+        return b.mul(centred, factor), pullback
+
+    return Layer("standardize", lambda shape: shape, specs, apply)
+
+
 def flatten() -> Layer:
     """Make one dimension of all but the batch."""
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         shape = b.shape(x)
         y = b.reshape(x, (shape[0], math.prod(shape[1:])))
         return y, lambda dy: (b.reshape(dy, shape), ())

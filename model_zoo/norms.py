@@ -7,7 +7,7 @@ nothing and no statistics need federating.
 import math
 
 from model_zoo.backend import Backend, Shape, Tensor
-from model_zoo.layers import Gradients, Layer, Pullback
+from model_zoo.layers import Gradients, Layer, Pullback, Seed
 from wire_protocol.errors import ConfigError
 from wire_protocol.params import ParamSpec
 
@@ -32,8 +32,9 @@ def group_norm(groups: int) -> Layer:
         )
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
+        del seed
         gamma, beta = params
         shape = b.shape(x)
         count, channels, places = shape[0], shape[-1], math.prod(shape[1:-1])

@@ -3,7 +3,7 @@
 import math
 
 from model_zoo.backend import Backend, Pair, Shape, Tensor
-from model_zoo.layers import Gradients, Layer, Pullback, no_params
+from model_zoo.layers import Gradients, Layer, Pullback, Seed, no_params
 from model_zoo.windows import Span, as_image, fit, unfit, upsample
 
 
@@ -11,9 +11,9 @@ def max_pool(size: int) -> Layer:
     """Keep the greatest of each window; equal ones share the gradient."""
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         shape, (window, spans) = b.shape(x), _windows(b.shape(x)[1:], size)
         fitted = fit(b, _image(b, x), spans)
         y = b.max_pool(fitted, window)
@@ -34,9 +34,9 @@ def average_pool(size: int) -> Layer:
     """Average each window."""
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         shape, (window, spans) = b.shape(x), _windows(b.shape(x)[1:], size)
         y = b.mean_pool(fit(b, _image(b, x), spans), window)
 
@@ -54,9 +54,9 @@ def global_average_pool() -> Layer:
     """Average over everything but the channels: ``[N, ..., C]`` to ``[N, C]``."""
 
     def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...]
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
-        del params
+        del params, seed
         shape = b.shape(x)
         count, channels, places = shape[0], shape[-1], math.prod(shape[1:-1])
         y = b.mean(b.reshape(x, (count, places, channels)), 1)

@@ -12,7 +12,7 @@ Before all of them: is the artifact whole, and of this definition?
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,7 @@ from model_zoo.stepping import Outcome, Settings, evaluate, train
 from wire_protocol import selftest
 from wire_protocol.errors import ConfigError, TrainingError
 from wire_protocol.manifest import Manifest
-from wire_protocol.selftest import Batch
+from wire_protocol.selftest import Batch, Targets
 
 STEPS: Final = 300
 GRADIENT_LIMIT: Final = 1e-5
@@ -94,14 +94,17 @@ def integrity_check(model: Model, folder: Path, *, manifest: Manifest) -> Check:
 
 def gradient_check(model: Model) -> Check:
     """Compare every tensor's gradient with finite differences of the loss."""
-    run = oracle(model, dtype=np.float64)
+    # With SGD, lr 1 and neither momentum nor mu, the step is the gradient.
+    plain = replace(model, optimizer="sgd")
+    run = oracle(plain, dtype=np.float64)
     batch = next(learnable(model, seed=1))
     params = [
         tensor.astype(np.float64)
         for tensor in model.layout.split(selftest.start(model.layout))
     ]
-    # With lr 1 and neither momentum nor mu, the step is the gradient.
-    stepped = train(run, params, batches=[batch], settings=Settings(learning_rate=1.0))
+    stepped = train(
+        run, params, batches=[batch], settings=Settings(learning_rate=1.0).of(plain)
+    )
     rng = np.random.default_rng(0)
     worst, where = 0.0, ""
     for i, spec in enumerate(model.layout.specs):
@@ -150,16 +153,14 @@ def operator_check(folder: Path) -> Check:
 def selftest_check(manifest: Manifest, run: Runner, *, runtime: str) -> Check:
     """Run the manifest's self-test as a device would."""
     expected = manifest.selftest
-    batches = list(
-        selftest.batches(
-            manifest.input_shape, classes=manifest.classes, size=manifest.batch
-        )
-    )
+    batches = list(selftest.batches(manifest))
     outcome = train(
         run,
         list(manifest.layout.split(selftest.start(manifest.layout))),
         batches=batches,
-        settings=Settings(expected.learning_rate, expected.momentum, expected.mu),
+        settings=Settings(expected.learning_rate, expected.momentum, expected.mu).of(
+            manifest
+        ),
     )
     eval_loss, _ = evaluate(run, outcome.params, batch=batches[0])
     norms = [float(np.linalg.norm(tensor)) for tensor in outcome.params]
@@ -173,19 +174,35 @@ def selftest_check(manifest: Manifest, run: Runner, *, runtime: str) -> Check:
 
 
 def learnable(model: Model, *, seed: int) -> Iterator[Batch]:
-    """Yield endless batches: a noisy pattern for each class, two padding rows each."""
+    """Yield endless batches: a noisy pattern for each class, two padding rows each.
+
+    Where there are no classes, ten patterns stand for a target each.
+    """
     rng = np.random.default_rng(seed)
-    patterns = rng.standard_normal((model.classes, *model.input_shape))
+    kinds = model.outputs if model.task == "classification" else 10
+    patterns = rng.standard_normal((kinds, *model.input_shape))
+    targets = rng.uniform(0, 1, (kinds, model.outputs)).astype(np.float32)
     w = np.ones(model.batch, np.float32)
     w[-2:] = 0
     while True:
-        y = rng.integers(0, model.classes, model.batch).astype(np.int32)
+        kind = rng.integers(0, kinds, model.batch).astype(np.int32)
         noise = rng.standard_normal((model.batch, *model.input_shape))
-        x = model.spread * (patterns[y] + noise)
+        x = model.spread * (patterns[kind] + noise)
+        if model.tokens:
+            x = np.floor(x * model.tokens / 4) % model.tokens
+        match model.task:
+            case "classification":
+                y: Targets = kind
+            case "reconstruction":
+                y = np.zeros((model.batch, 0), np.float32)
+            case "binary":
+                y = np.round(targets[kind])
+            case _:
+                y = targets[kind]
         yield Batch(x.astype(np.float32), y, w)
 
 
 def _trained(model: Model, run: Runner, *, steps: int) -> Outcome:
     params = model.layout.split(model.layout.initial(np.random.default_rng(0)))
     batches = islice(learnable(model, seed=2), steps)
-    return train(run, list(params), batches=batches, settings=_SETTINGS)
+    return train(run, list(params), batches=batches, settings=_SETTINGS.of(model))

@@ -4,7 +4,7 @@ Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
 ['digits-mlp', 'har-cnn1d']
->>> manifest("digits-mlp").classes
+>>> manifest("digits-mlp").outputs
 10
 """
 
@@ -13,15 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from model_zoo import digits_mlp, har_cnn1d
 from model_zoo.model import Model
+from model_zoo.models.digits_mlp import definition as digits_mlp
+from model_zoo.models.har_cnn1d import definition as har_cnn1d
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
 
 MODELS: Final[Mapping[str, Model]] = {
     model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL)
 }
-_ARTIFACTS: Final = Path(__file__).parent / "artifacts"
+_MODELS: Final = Path(__file__).parent / "models"
 
 
 def model(name: str) -> Model:
@@ -37,7 +38,7 @@ def model(name: str) -> Model:
 
 def shipped_folder(name: str) -> Path:
     """Return where the package keeps the artifact, whether or not it is there."""
-    return _ARTIFACTS / model(name).name
+    return _MODELS / model(name).name.replace("-", "_") / "artifact"
 
 
 def artifact_folder(name: str) -> Path:

@@ -54,9 +54,7 @@ folder = Path(sys.argv[2])
 manifest = Manifest.from_json((folder / "manifest.json").read_bytes())
 trainer = open_trainer(sys.argv[1], folder, manifest=manifest)
 trainer.begin(selftest.start(manifest.layout))
-for batch in selftest.batches(
-    manifest.input_shape, classes=manifest.classes, size=manifest.batch, steps=50
-):
+for batch in selftest.batches(manifest, steps=50):
     trainer.step(batch, learning_rate=0.01, momentum=0.9, mu=0.0)
 print(open("/proc/self/status").read())
 """
@@ -181,7 +179,7 @@ def _shard(name: str) -> Shard:
     manifest = zoo.manifest(MODEL)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(EXAMPLES, *manifest.input_shape)).astype(np.float32)
-    y = rng.integers(manifest.classes, size=EXAMPLES).astype(np.int32)
+    y = rng.integers(manifest.outputs, size=EXAMPLES).astype(np.int32)
     return Shard(name, x, y)
 
 

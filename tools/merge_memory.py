@@ -60,7 +60,7 @@ def write_artifact(folder: Path, *, values: int) -> None:
         name="one-tensor",
         task="classification",
         input_shape=(1,),
-        classes=2,
+        outputs=2,
         batch=1,
         layout=ParamLayout((ParamSpec("w", (values,)),)),
         files={

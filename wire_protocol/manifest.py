@@ -4,24 +4,37 @@ The artifact is functional (docs/adr/0005). Its graphs, by name of their inputs 
 outputs, with ``pNN`` the parameters in layout order, ``sNN`` the optimizer state
 (velocity, shaped like ``pNN``) and ``aNN`` the anchor (the round's base parameters):
 
-* ``train``: ``pNN, sNN, aNN, x[B, ...], y[B] int32, w[B], lr, momentum, mu`` to
-  ``loss, pNN, sNN`` (outputs are called ``new_pNN`` and ``new_sNN``)
-* ``evaluate``: ``pNN, x, y, w`` to ``loss_sum, correct`` (both weighted sums)
-* ``infer``: ``pNN, x`` to ``logits[B, classes]``
+* ``train``: ``pNN, sNN, aNN, x[B, ...], y, w[B], lr, momentum, mu`` to
+  ``loss, pNN, sNN`` (outputs are called ``new_pNN`` and ``new_sNN``); with Adam also
+  ``vNN`` to ``new_vNN``, its second moments; a ``seeded`` one takes ``seed`` int32 too
+* ``evaluate``: ``pNN, x, y, w`` to ``loss_sum, metric_sum`` (both weighted sums)
+* ``infer``: ``pNN, x`` to ``outputs[B, ...]``
+
+What ``y`` is, and what the metric counts, is the task's:
+
+* classification: ``y[B]`` int32; softmax cross-entropy; right answers
+* regression: ``y[B, outputs]`` float32; squared error; absolute error, mean over
+  the outputs
+* binary: ``y[B, outputs]`` float32, 0 to 1; cross-entropy with logits; part of the
+  outputs that is right
+* reconstruction: no ``y``, the target is the normalised input; squared and absolute
+  error; ``infer`` gives ``score[B]`` as well, the squared error of each example
 
 A TFLite artifact is one file, ``model.tflite``, with the three as signatures; an ONNX
-artifact is ``train.onnx``, ``evaluate.onnx``, ``infer.onnx``. This module is pure.
+artifact is ``train.onnx``, ``evaluate.onnx``, ``infer.onnx``. ``initial.f32`` holds the
+parameters to start from, raw little-endian float32, where they are not drawn.
+This module is pure.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias, get_args
 
 from wire_protocol.errors import DecodeError
 from wire_protocol.params import ParamLayout, ParamSpec
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAX_MANIFEST_BYTES: Final = 256 * 1024
 MAX_ARTIFACT_BYTES: Final = 64 * 1024 * 1024
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -29,6 +42,12 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "onnx": ("train.onnx", "evaluate.onnx", "infer.onnx"),
 }
 """Which files a runtime family needs."""
+INITIAL: Final = "initial.f32"
+
+Task: TypeAlias = Literal["classification", "regression", "binary", "reconstruction"]
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
+Optimizer: TypeAlias = Literal["sgd", "adam"]
+OPTIMIZERS: Final[tuple[Optimizer, ...]] = get_args(Optimizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +88,90 @@ class SelfTest:
     tolerance: float
 
 
+class Contract(Protocol):
+    """What batches of a model look like; a manifest and a definition both say it."""
+
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+
+    @property
+    def outputs(self) -> int:
+        """Classes, or values of a target."""
+
+    @property
+    def batch(self) -> int:
+        """Examples in a step."""
+
+    @property
+    def tokens(self) -> int:
+        """Inputs are whole numbers below this; 0: any number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A model's training artifact, described."""
+    """A model's training artifact, described.
+
+    Attributes:
+        name: Of the model.
+        task: What is learned, see above.
+        input_shape: Of one example.
+        outputs: Classes, or values of a target; of a reconstruction, of the input.
+        batch: Examples in a step.
+        layout: The parameters.
+        files: By name.
+        selftest: What the device must compute.
+        optimizer: Of the training step.
+        seeded: Whether the step takes a ``seed``: it drops out at random.
+        tokens: Inputs are whole numbers below this; 0: any number.
+        labels: Names of the classes, or none.
+    """
 
     name: str
-    task: str
+    task: Task
     input_shape: tuple[int, ...]
-    classes: int
+    outputs: int
     batch: int
     layout: ParamLayout
     files: Mapping[str, FileRef]
     selftest: SelfTest
+    optimizer: Optimizer = "sgd"
+    seeded: bool = False
+    tokens: int = 0
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(0 < len(self.name) <= 64, f"{self.name!r} is no model name")
-        _check(self.task == "classification", f"task {self.task!r} is not known here")
+        _check(self.task in TASKS, f"task {self.task!r} is none of {TASKS}")
+        _check(
+            self.optimizer in OPTIMIZERS,
+            f"optimizer {self.optimizer!r} is none of {OPTIMIZERS}",
+        )
         _check(
             0 < len(self.input_shape) <= 3
             and all(0 < side <= 1 << 20 for side in self.input_shape),
             f"{self.input_shape} is no input shape",
         )
-        _check(1 < self.classes <= 1 << 16, f"{self.classes} is no number of classes")
+        least = 2 if self.task == "classification" else 1
+        _check(
+            least <= self.outputs <= 1 << 20, f"{self.outputs} is no number of outputs"
+        )
+        _check(0 <= self.tokens <= 1 << 16, f"{self.tokens} is no number of tokens")
+        _check(
+            len(self.labels) in {0, self.outputs}
+            and all(0 < len(label) <= 64 for label in self.labels),
+            "every output has a label of 1 to 64 characters, or none has one",
+        )
+        _check(
+            any(spec.federated for spec in self.layout.specs),
+            "some parameter is trained, and not personal",
+        )
         _check(0 < self.batch <= 4096, f"{self.batch} is no batch size")
-        known = {name for names in FAMILIES.values() for name in names}
+        known = {INITIAL, *(name for names in FAMILIES.values() for name in names)}
         _check(
             bool(self.files) and set(self.files) <= known,
             f"files are {sorted(known)}, not {sorted(self.files)}",
@@ -126,9 +205,9 @@ class Manifest:
             test = plain["selftest"]
             return cls(
                 name=str(plain["name"]),
-                task=str(plain["task"]),
+                task=plain["task"],
                 input_shape=tuple(int(side) for side in plain["input_shape"]),
-                classes=int(plain["classes"]),
+                outputs=int(plain["outputs"]),
                 batch=int(plain["batch"]),
                 layout=ParamLayout(tuple(_spec(spec) for spec in plain["layout"])),
                 files={
@@ -144,6 +223,10 @@ class Manifest:
                     mu=float(test["mu"]),
                     tolerance=float(test["tolerance"]),
                 ),
+                optimizer=plain["optimizer"],
+                seeded=bool(plain["seeded"]),
+                tokens=int(plain["tokens"]),
+                labels=tuple(str(label) for label in plain["labels"]),
             )
         except (
             ValueError,
@@ -171,6 +254,7 @@ def _spec(plain: Mapping[str, Any]) -> ParamSpec:
         init=str(plain["init"]),
         scale=float(plain["scale"]),
         trainable=bool(plain["trainable"]),
+        personal=bool(plain["personal"]),
     )
 
 

@@ -205,11 +205,14 @@ class ModelDelta:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A model judged on examples: weighted sums, so that devices' may be added."""
+    """A model judged on examples: weighted sums, so that devices' may be added.
+
+    ``metric_sum`` counts right answers or absolute errors, see the manifest.
+    """
 
     examples: int
     loss_sum: float
-    correct: float
+    metric_sum: float
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -218,7 +221,7 @@ class Evaluation:
         return cls(
             examples=examples,
             loss_sum=fields.real("loss_sum"),
-            correct=fields.real("correct", least=0.0, most=examples),
+            metric_sum=fields.real("metric_sum", least=0.0),
         )
 
 

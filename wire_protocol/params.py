@@ -25,7 +25,8 @@ from wire_protocol.errors import DecodeError, Reason
 Vector = NDArray[np.float32]
 """All parameters of a model, or a delta of them: float32, one dimension."""
 
-INITS: Final = ("zeros", "ones", "uniform")
+INITS: Final = ("zeros", "ones", "uniform", "feature_mean", "feature_scale")
+"""The last two start as 0 and 1, until the fleet's statistics are known."""
 MAX_PARAMS: Final = 64 * 1024 * 1024
 
 
@@ -34,7 +35,8 @@ class ParamSpec:
     """One tensor: its name, shape (``[in, out]``, HWIO), and how it starts.
 
     ``scale`` is the half-width of a ``uniform`` start. A parameter that is not
-    ``trainable`` keeps its value through every step.
+    ``trainable`` keeps its value through every step. A ``personal`` one is trained on
+    the device and never leaves it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ParamSpec:
     init: str = "zeros"
     scale: float = 0.0
     trainable: bool = True
+    personal: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > 120:
@@ -54,6 +57,13 @@ class ParamSpec:
             raise DecodeError(f"{self.name}: {self.shape} is no shape")
         if self.init not in INITS or not 0.0 <= self.scale < 1e6:
             raise DecodeError(f"{self.name}: {self.init}({self.scale}) is no start")
+        if self.init.startswith("feature_") and self.federated:
+            raise DecodeError(f"{self.name}: statistics of features are not trained")
+
+    @property
+    def federated(self) -> bool:
+        """Whether devices learn it together: it is trained, and leaves the device."""
+        return self.trainable and not self.personal
 
     @property
     def size(self) -> int:
@@ -85,10 +95,40 @@ class ParamLayout:
 
     @property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of names and shapes, in order."""
-        names = [[spec.name, list(spec.shape)] for spec in self.specs]
+        """First 16 hex digits of the SHA-256 of names, shapes and roles, in order."""
+        names = [
+            [spec.name, list(spec.shape)] + ([] if spec.federated else ["kept"])
+            for spec in self.specs
+        ]
         text = json.dumps(names, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def federated(self) -> "ParamLayout":
+        """The tensors that travel: trained, and not personal.
+
+        Raises:
+            DecodeError: There is none.
+        """
+        return ParamLayout(tuple(spec for spec in self.specs if spec.federated))
+
+    def gather(self, vector: Vector) -> Vector:
+        """Return the federated part of ``vector``; itself where that is all of it."""
+        if all(spec.federated for spec in self.specs):
+            return vector
+        pairs = zip(self.specs, self.split(vector), strict=True)
+        return np.concatenate(
+            [part.reshape(-1) for spec, part in pairs if spec.federated]
+        )
+
+    def scatter(self, vector: Vector, part: Vector) -> Vector:
+        """Return ``vector`` with ``part`` in place of its federated part, fresh."""
+        changed = vector.copy()
+        pairs = zip(self.specs, self.split(changed), strict=True)
+        targets = [tensor for spec, tensor in pairs if spec.federated]
+        for tensor, values in zip(targets, self.federated.split(part), strict=True):
+            tensor[...] = values
+        return changed
 
     def split(self, vector: Vector) -> list[Vector]:
         """Return views of ``vector``, shape ``[size]``, one for each tensor."""
@@ -114,7 +154,7 @@ class ParamLayout:
         tensors: list[Vector] = []
         for spec in self.specs:
             match spec.init:
-                case "ones":
+                case "ones" | "feature_scale":
                     tensors.append(np.ones(spec.shape, np.float32))
                 case "uniform":
                     drawn = rng.uniform(-spec.scale, spec.scale, spec.shape)

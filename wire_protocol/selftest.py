@@ -8,24 +8,31 @@ wrong (tflite-runtime 2.14 is, for some operators). This module is pure.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wire_protocol.errors import TrainingError
-from wire_protocol.manifest import SelfTest
+from wire_protocol.manifest import Contract, SelfTest
 from wire_protocol.params import ParamLayout, Vector
 
 STEPS: Final = 3
 
+Targets: TypeAlias = NDArray[np.int32] | NDArray[np.float32]
+"""What a model is to put out, for each example."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A fixed-size batch: ``x[B, ...]``, ``y[B]`` int32, ``w[B]``; w = 0 is padding."""
+    """A fixed-size batch: ``x[B, ...]``, targets ``y``, ``w[B]``; w = 0 is padding.
+
+    ``y`` is ``[B]`` int32 for classification, ``[B, outputs]`` float32 for regression
+    and binary tasks, and empty for reconstruction.
+    """
 
     x: Vector
-    y: NDArray[np.int32]
+    y: Targets
     w: Vector
 
 
@@ -49,7 +56,7 @@ def start(layout: ParamLayout) -> Vector:
         match spec.init:
             case "uniform":
                 values = noise * np.float32(2 * spec.scale)
-            case "ones":
+            case "ones" | "feature_scale":
                 values = 1 + noise * np.float32(0.1)
             case _:
                 values = noise * np.float32(0.1)
@@ -57,19 +64,30 @@ def start(layout: ParamLayout) -> Vector:
     return layout.join(tensors)
 
 
-def batches(
-    input_shape: Sequence[int], *, classes: int, size: int, steps: int = STEPS
-) -> Iterator[Batch]:
+def batches(contract: Contract, *, steps: int = STEPS) -> Iterator[Batch]:
     """Yield the self-test's batches; the last two examples of each are padding."""
-    count = size * math.prod(input_shape)
+    size, shape = contract.batch, contract.input_shape
+    count = size * math.prod(shape)
     for number in range(steps):
         x = hashed_uniform(count, seed=number) * np.float32(2)
-        labels = np.arange(size) * 5 + number
+        if contract.tokens:
+            x = np.floor((x + 1) * np.float32(contract.tokens / 2))
         w = np.ones(size, np.float32)
         w[-2:] = 0
-        yield Batch(
-            x.reshape(size, *input_shape), (labels % classes).astype(np.int32), w
-        )
+        yield Batch(x.reshape(size, *shape), _targets(contract, number), w)
+
+
+def _targets(contract: Contract, number: int) -> Targets:
+    size, outputs = contract.batch, contract.outputs
+    match contract.task:
+        case "classification":
+            labels = np.arange(size) * 5 + number
+            return (labels % outputs).astype(np.int32)
+        case "reconstruction":
+            return np.zeros((size, 0), np.float32)
+        case _:
+            values = hashed_uniform(size * outputs, seed=50 + number)
+            return (values + np.float32(0.5)).reshape(size, outputs)
 
 
 def check(

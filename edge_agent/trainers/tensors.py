@@ -1,7 +1,7 @@
 """The tensors of a train step, by their names in the artifact.
 
-Parameters ``pNN``, velocities ``sNN`` and anchors ``aNN`` go in, ``new_pNN`` and
-``new_sNN`` come out and go in again. This module is pure.
+Parameters ``pNN``, optimizer state ``sNN`` (and ``vNN`` with Adam) and anchors ``aNN``
+go in, ``new_pNN``, ``new_sNN`` and ``new_vNN`` come out and go in again. Pure.
 """
 
 from collections.abc import Mapping
@@ -9,63 +9,98 @@ from typing import Any
 
 import numpy as np
 
+from wire_protocol.manifest import Optimizer
 from wire_protocol.params import ParamLayout, Vector
 from wire_protocol.selftest import Batch
+from wire_protocol.step_inputs import step_inputs
 
 
 class Tensors:
-    """What a train step takes and gives, without copies."""
+    """What a train step takes and gives, without copies.
 
-    def __init__(self, layout: ParamLayout) -> None:
+    Without ``targets`` the graphs take no ``y``; ``seeded`` ones take a ``seed``.
+    """
+
+    def __init__(
+        self,
+        layout: ParamLayout,
+        *,
+        optimizer: Optimizer = "sgd",
+        seeded: bool = False,
+        targets: bool = True,
+    ) -> None:
         self._layout = layout
+        self._optimizer: Optimizer = optimizer
+        self._seeded = seeded
+        self._targets = targets
         numbers = [f"{number:02}" for number in range(len(layout.specs))]
+        slots = "sv" if optimizer == "adam" else "s"
         self._param_names = [f"p{number}" for number in numbers]
-        self._velocity_names = [f"s{number}" for number in numbers]
+        self._state_names = [f"{slot}{number}" for slot in slots for number in numbers]
         self._anchor_names = [f"a{number}" for number in numbers]
         self._params: dict[str, Vector] = {}
         self._state: dict[str, Vector] = {}
+        self.state_size = len(slots) * layout.size
+        """Number of values in ``state``."""
 
     def begin(self, params: Vector) -> None:
-        """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""
+        """Start from ``params``, shape ``[size]``, with zero state, anchored there."""
         tensors = self._layout.split(params)
-        still = [np.zeros_like(tensor) for tensor in tensors]
         self._params = dict(zip(self._param_names, tensors, strict=True))
         self._state = dict(zip(self._anchor_names, tensors, strict=True))
-        self._state.update(zip(self._velocity_names, still, strict=True))
+        self._take_state(np.zeros(self.state_size, np.float32))
 
-    def go_on(self, params: Vector, velocity: Vector) -> None:
-        """Take up ``params`` and ``velocity``, shape ``[size]``; the anchor stays."""
-        tensors = self._layout.split(params), self._layout.split(velocity)
-        self._params = dict(zip(self._param_names, tensors[0], strict=True))
-        self._state.update(zip(self._velocity_names, tensors[1], strict=True))
+    def go_on(self, params: Vector, state: Vector) -> None:
+        """Take up ``params`` and ``state`` ``[state_size]``; the anchor stays."""
+        tensors = self._layout.split(params)
+        self._params = dict(zip(self._param_names, tensors, strict=True))
+        self._take_state(state)
 
     def train_inputs(
-        self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
+        self,
+        batch: Batch,
+        *,
+        learning_rate: float,
+        momentum: float,
+        mu: float,
+        number: int,
+        seed: int,
     ) -> dict[str, Any]:
-        """Return the inputs of ``train``."""
-        return {
-            **self.evaluate_inputs(batch),
-            **self._state,
-            "lr": np.asarray(learning_rate, np.float32),
-            "momentum": np.asarray(momentum, np.float32),
-            "mu": np.asarray(mu, np.float32),
-        }
+        """Return the inputs of ``train`` for step ``number``, from 0."""
+        scalars = step_inputs(
+            self._optimizer,
+            number=number,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            mu=mu,
+            seed=seed if self._seeded else None,
+        )
+        return {**self.evaluate_inputs(batch), **self._state, **scalars}
 
     def evaluate_inputs(self, batch: Batch) -> dict[str, Any]:
         """Return the inputs of ``evaluate``."""
-        return {**self._params, "x": batch.x, "y": batch.y, "w": batch.w}
+        given: dict[str, Any] = {**self._params, "x": batch.x, "w": batch.w}
+        if self._targets:
+            given["y"] = batch.y
+        return given
 
     def advance(self, outputs: Mapping[str, Vector]) -> None:
         """Take over the outputs of ``train``."""
         for name in self._param_names:
             self._params[name] = outputs[f"new_{name}"]
-        for name in self._velocity_names:
+        for name in self._state_names:
             self._state[name] = outputs[f"new_{name}"]
 
     def params(self) -> Vector:
         """Return the parameters now, as a fresh vector of shape ``[size]``."""
         return self._layout.join(list(self._params.values()))
 
-    def velocity(self) -> Vector:
-        """Return the velocity now, as a fresh vector of shape ``[size]``."""
-        return self._layout.join([self._state[name] for name in self._velocity_names])
+    def state(self) -> Vector:
+        """Return the optimizer state now, fresh, of shape ``[state_size]``."""
+        tensors = [self._state[name] for name in self._state_names]
+        return np.concatenate([tensor.reshape(-1) for tensor in tensors])
+
+    def _take_state(self, state: Vector) -> None:
+        slots = np.split(state, self.state_size // self._layout.size)
+        tensors = [tensor for slot in slots for tensor in self._layout.split(slot)]
+        self._state.update(zip(self._state_names, tensors, strict=True))

@@ -1,6 +1,6 @@
 """Training one artifact, whatever runtime it was opened on.
 
-A trainer holds the parameters, the velocity and the anchor between steps, so that a
+A trainer holds parameters, optimizer state and anchor between steps, so that a
 step copies only what its runtime must copy. It is used by one thread at a time.
 """
 
@@ -12,49 +12,72 @@ from edge_agent.trainers.graphs import Graphs
 from edge_agent.trainers.tensors import Tensors
 from wire_protocol.errors import TrainingError
 from wire_protocol.manifest import Manifest
-from wire_protocol.params import ParamLayout, Vector
+from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
 
 
 class Trainer:
     """One opened artifact; errors of the runtime are ``TrainingError``."""
 
-    def __init__(self, graphs: Graphs, layout: ParamLayout) -> None:
+    def __init__(self, graphs: Graphs, tensors: Tensors) -> None:
         self._train = graphs.train
         self._evaluate = graphs.evaluate
-        self._tensors = Tensors(layout)
+        self._tensors = tensors
+        self.state_size = tensors.state_size
+        """Number of values in ``state``."""
 
     def begin(self, params: Vector) -> None:
-        """Start from ``params``, shape ``[size]``, with no velocity, anchored there."""
+        """Start from ``params``, shape ``[size]``, with zero state, anchored there."""
         self._tensors.begin(params)
 
-    def go_on(self, params: Vector, velocity: Vector) -> None:
-        """Take up what ``params`` and ``velocity`` gave; the anchor stays."""
-        self._tensors.go_on(params, velocity)
+    def go_on(self, params: Vector, state: Vector) -> None:
+        """Take up what ``params`` and ``state`` gave; the anchor stays."""
+        self._tensors.go_on(params, state)
 
     def step(
-        self, batch: Batch, *, learning_rate: float, momentum: float, mu: float
+        self,
+        batch: Batch,
+        *,
+        learning_rate: float,
+        momentum: float,
+        mu: float,
+        number: int = 0,
+        seed: int = 0,
     ) -> float:
-        """Take one step; return the batch's mean loss before it."""
+        """Take one step; return the batch's mean loss before it.
+
+        Args:
+            batch: Examples.
+            learning_rate: Of this step.
+            momentum: Of SGD, or Adam's beta1.
+            mu: Weight of the proximal term.
+            number: Steps taken since ``begin``.
+            seed: Of what a seeded artifact draws, one for all steps of a round.
+        """
         inputs = self._tensors.train_inputs(
-            batch, learning_rate=learning_rate, momentum=momentum, mu=mu
+            batch,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            mu=mu,
+            number=number,
+            seed=seed,
         )
         outputs = self._train(inputs)
         self._tensors.advance(outputs)
         return float(outputs["loss"])
 
     def evaluate(self, batch: Batch) -> tuple[float, float]:
-        """Return weighted sums over ``batch``: of the loss, and of correct answers."""
+        """Return weighted sums over ``batch``: of the loss and the task's metric."""
         outputs = self._evaluate(self._tensors.evaluate_inputs(batch))
-        return float(outputs["loss_sum"]), float(outputs["correct"])
+        return float(outputs["loss_sum"]), float(outputs["metric_sum"])
 
     def params(self) -> Vector:
         """Return the parameters now, as a fresh vector of shape ``[size]``."""
         return self._tensors.params()
 
-    def velocity(self) -> Vector:
-        """Return the velocity now, as a fresh vector of shape ``[size]``."""
-        return self._tensors.velocity()
+    def state(self) -> Vector:
+        """Return the optimizer state now, fresh, of shape ``[state_size]``."""
+        return self._tensors.state()
 
     def close(self) -> None:
         """Give the runtime's memory back; closing again changes nothing."""
@@ -78,7 +101,13 @@ def open_trainer(
     Raises:
         TrainingError: The runtime is not installed or does not take the artifact.
     """
-    return Trainer(_open(runtime, folder, threads=threads), manifest.layout)
+    tensors = Tensors(
+        manifest.layout,
+        optimizer=manifest.optimizer,
+        seeded=manifest.seeded,
+        targets=manifest.task != "reconstruction",
+    )
+    return Trainer(_open(runtime, folder, threads=threads), tensors)
 
 
 def _open(runtime: RuntimeName, folder: Path, *, threads: int) -> Graphs:

@@ -37,7 +37,7 @@ def update_of(offer: RoundOffer, *, examples: int = 10) -> ClientUpdate:
         loss=0.5,
         train_s=0.01,
         bytes_down=100,
-        evaluation=Evaluation(examples=4, loss_sum=2.0, correct=3.0),
+        evaluation=Evaluation(examples=4, loss_sum=2.0, metric_sum=3.0),
     )
 
 

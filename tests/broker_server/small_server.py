@@ -44,7 +44,7 @@ def write_artifact(folder: Path) -> Path:
         name="tiny",
         task="classification",
         input_shape=(30,),
-        classes=20,
+        outputs=20,
         batch=8,
         layout=LAYOUT,
         files={"model.tflite": FileRef(len(model), hashlib.sha256(model).hexdigest())},

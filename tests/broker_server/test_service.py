@@ -56,7 +56,7 @@ def test_rounds_run_until_the_configured_one(tmp_path: Path, downlink: str) -> N
             records = server.store.rounds()
             assert [record.outcome for record in records] == ["merged"] * 3
             assert [record.merged_version for record in records] == [1, 2, 3]
-            assert records[0].accuracy == 0.75
+            assert records[0].metric == 0.75
             assert records[0].runtimes == ("scripted 1",)
             assert all(record.bytes_up > 0 for record in records)
             state = shown(server)

@@ -147,7 +147,7 @@ def test_a_round_is_recorded_with_everybody_who_took_part(store: Store) -> None:
     assert record.participants == (participant("a"), participant("b", examples=30))
     assert (record.outcome, record.version, record.merged_version) == ("merged", 0, 1)
     assert (record.bytes_up, record.bytes_down) == (200, 400)
-    assert (record.accuracy, record.evaluation_loss, record.loss) == (0.75, 0.5, 0.5)
+    assert (record.metric, record.evaluation_loss, record.loss) == (0.75, 0.5, 0.5)
     assert (record.max_train_s, record.overhead_seconds) == (0.25, 1.0)
     assert record.refused == {"not_finite": 2}
     assert record.cohort == ("a", "b", "c")

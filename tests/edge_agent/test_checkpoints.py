@@ -89,7 +89,7 @@ def test_what_a_kill_ended_goes_on_to_the_same_bits(
 
     with pytest.raises(CancelledTrainingError):
         trained(trainer, save=save, cancelled=lambda: len(done) == killed_after)
-    found = checkpoints(tmp_path).load(size=SIZE)
+    found = checkpoints(tmp_path).load(size=SIZE, state_size=SIZE)
     assert found is not None
     checkpoint, seconds = found
     assert (checkpoint.epoch, seconds) == (killed_after, 1.5)
@@ -110,7 +110,7 @@ def test_every_epoch_but_the_last_is_saved(trainer: Trainer) -> None:
     saved: list[Checkpoint] = []
     trained(trainer, save=saved.append)
     assert [one.epoch for one in saved] == [1, 2, 3]
-    assert len({one.velocity.tobytes() for one in saved}) == 3
+    assert len({one.state.tobytes() for one in saved}) == 3
 
 
 CHECKPOINT = Checkpoint(
@@ -121,19 +121,20 @@ CHECKPOINT = Checkpoint(
 def test_a_checkpoint_of_another_training_is_not_found(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(CHECKPOINT, seconds=1)
     to_more = replace(offer(), cohort=("a", "b", "c"))
-    assert checkpoints(tmp_path, of=to_more).load(size=SIZE) is not None
+    found = checkpoints(tmp_path, of=to_more).load(size=SIZE, state_size=SIZE)
+    assert found is not None
     for other in (
         checkpoints(tmp_path, of=offer(number=2)),
         checkpoints(tmp_path, of=offer(epochs=5)),
         checkpoints(tmp_path, device="b"),
         checkpoints(tmp_path, count=46),
     ):
-        assert other.load(size=SIZE) is None
+        assert other.load(size=SIZE, state_size=SIZE) is None
 
 
 def test_a_checkpoint_of_another_size_is_not_found(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(CHECKPOINT, seconds=1)
-    assert checkpoints(tmp_path).load(size=SIZE + 1) is None
+    assert checkpoints(tmp_path).load(size=SIZE + 1, state_size=SIZE + 1) is None
 
 
 def test_a_checkpoint_that_cannot_be_written_is_counted_and_survived(
@@ -145,7 +146,7 @@ def test_a_checkpoint_that_cannot_be_written_is_counted_and_survived(
     kept = checkpoints(tmp_path, replace_file=full)
     kept.save(CHECKPOINT, seconds=1)
     assert kept.failures == 1
-    assert kept.load(size=SIZE) is None
+    assert kept.load(size=SIZE, state_size=SIZE) is None
 
 
 @given(
@@ -168,7 +169,7 @@ def test_a_foreign_checkpoint_is_lost_with_a_warning(
         head = {**head, "key": kept._key}
     vectors = [np.zeros(3, np.float32)] * count
     write_vectors(StateFiles(folder), folder / FILE, vectors=vectors, head=head)
-    found = kept.load(size=3)
+    found = kept.load(size=3, state_size=3)
     assert found is None or 1 <= found[0].epoch <= EPOCHS
 
 
@@ -178,4 +179,4 @@ def test_a_damaged_checkpoint_is_lost_with_a_warning(
 ) -> None:
     folder = tmp_path_factory.mktemp("checkpoints")
     (folder / FILE).write_bytes(raw)
-    assert checkpoints(folder).load(size=3) is None
+    assert checkpoints(folder).load(size=3, state_size=3) is None

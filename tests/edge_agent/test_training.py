@@ -51,8 +51,8 @@ def trainers(model: str, manifest: Manifest) -> Iterator[dict[RuntimeName, Train
 def examples_for(manifest: Manifest, *, count: int = 45) -> Examples:
     """Return examples that are separable, not a multiple of the batch."""
     rng = np.random.default_rng(5)
-    y = np.arange(count) % manifest.classes
-    centres = rng.normal(0, 1, (manifest.classes, *manifest.input_shape))
+    y = np.arange(count) % manifest.outputs
+    centres = rng.normal(0, 1, (manifest.outputs, *manifest.input_shape))
     x = centres[y] + rng.normal(0, 0.1, (count, *manifest.input_shape))
     return Examples(x.astype(np.float32), y.astype(np.int32))
 
@@ -113,7 +113,7 @@ def test_training_learns_and_evaluation_sees_it(
         )
         assert after.examples == 45
         assert after.loss_sum < before.loss_sum / 2
-        assert before.correct < after.correct <= 45
+        assert before.metric_sum < after.metric_sum <= 45
 
 
 def test_the_same_round_gives_the_same_bits(
@@ -151,7 +151,7 @@ def test_padding_counts_for_nothing(
             for part in (slice(0, 7), slice(7, None))
         ]
         assert whole.loss_sum == pytest.approx(sum(p.loss_sum for p in parts), rel=1e-4)
-        assert whole.correct == sum(p.correct for p in parts)
+        assert whole.metric_sum == sum(p.metric_sum for p in parts)
 
 
 def test_training_that_diverges_is_an_error(

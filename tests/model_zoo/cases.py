@@ -1,6 +1,7 @@
 """A small model for every kind of layer, and batches to train it with."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -8,11 +9,20 @@ from numpy.typing import NDArray
 
 from model_zoo.backend import Shape
 from model_zoo.convolutions import conv1d, conv2d
-from model_zoo.layers import Layer, dense, flatten, frozen, relu, scale
+from model_zoo.layers import (
+    Layer,
+    dense,
+    flatten,
+    frozen,
+    personal,
+    relu,
+    scale,
+    standardize,
+)
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.norms import group_norm
 from model_zoo.pools import average_pool, global_average_pool, max_pool
-from wire_protocol.selftest import Batch
+from wire_protocol.selftest import Batch, Targets
 
 BATCH: Final = 4
 CLASSES: Final = 3
@@ -23,6 +33,8 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     "dense": ((5,), ()),
     "relu": ((5,), (dense(6), relu())),
     "frozen": ((5,), (frozen(dense(6)), relu())),
+    "personal": ((5,), (dense(6), relu(), personal(dense(4)), relu())),
+    "standardize": (SIGNAL, (conv1d(4, 1), standardize(), flatten())),
     "scale": (IMAGE, (conv2d(2, (1, 1)), scale(0.5, -2.0), flatten())),
     "conv2d_same": (IMAGE, (scale(2.0), conv2d(5, (3, 2)), flatten())),
     "conv2d_valid": (IMAGE, (conv2d(5, (3, 2), padding="valid"), flatten())),
@@ -50,21 +62,44 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
 }
 
 
+PLAN: Final = PlanDefaults(rounds=1, epochs=1, learning_rate=0.1, momentum=0.9)
+
+
 def _model(name: str, shape: Shape, *, layers: tuple[Layer, ...]) -> Model:
     return Model(
         name=name,
         data="none",
         input_shape=shape,
-        classes=CLASSES,
+        outputs=CLASSES,
         batch=BATCH,
         layers=(*layers, dense(CLASSES)),
-        plan=PlanDefaults(rounds=1, epochs=1, learning_rate=0.1, momentum=0.9),
+        plan=PLAN,
     )
 
 
+_REGRESSION: Final = replace(
+    _model("regression", (5,), layers=(dense(6), relu())), task="regression"
+)
+_TASKS: Final = {
+    "regression": _REGRESSION,
+    "binary": replace(_REGRESSION, task="binary"),
+    "reconstruction": replace(
+        _REGRESSION,
+        input_shape=SIGNAL,
+        outputs=SIGNAL[0] * SIGNAL[1],
+        layers=(standardize(), conv1d(3, 3), relu(), conv1d(SIGNAL[1], 3)),
+        task="reconstruction",
+        target_after=1,
+    ),
+    "adam": replace(_model("adam", (5,), layers=(dense(6), relu())), optimizer="adam"),
+}
+
 CASES: Final = {
-    name: _model(name, shape, layers=layers)
-    for name, (shape, layers) in _LAYERS.items()
+    **{
+        name: _model(name, shape, layers=layers)
+        for name, (shape, layers) in _LAYERS.items()
+    },
+    **_TASKS,
 }
 
 
@@ -83,9 +118,19 @@ def batches_of(model: Model, *, seed: int, steps: int = 1) -> Iterator[Batch]:
     for _ in range(steps):
         yield Batch(
             rng.standard_normal((model.batch, *model.input_shape)).astype(np.float32),
-            rng.integers(0, model.classes, model.batch).astype(np.int32),
+            _targets(model, rng),
             rng.uniform(0.1, 2.0, model.batch).astype(np.float32),
         )
+
+
+def _targets(model: Model, rng: np.random.Generator) -> Targets:
+    match model.task:
+        case "classification":
+            return rng.integers(0, model.outputs, model.batch).astype(np.int32)
+        case "reconstruction":
+            return np.zeros((model.batch, 0), np.float32)
+        case _:
+            return rng.uniform(0, 1, (model.batch, model.outputs)).astype(np.float32)
 
 
 def distance(mine: list[NDArray[Any]], theirs: list[NDArray[Any]]) -> float:

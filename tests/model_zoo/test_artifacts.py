@@ -56,7 +56,7 @@ def test_the_manifest_says_what_the_definition_says(model: Model) -> None:
     manifest = zoo.manifest(model.name)
     assert manifest.name == model.name
     assert manifest.input_shape == model.input_shape
-    assert (manifest.classes, manifest.batch) == (model.classes, model.batch)
+    assert (manifest.outputs, manifest.batch) == (model.outputs, model.batch)
     assert manifest.layout == model.layout
     assert manifest.selftest == expected(model)
     assert all(manifest.family_files(family) for family in FAMILIES)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 from model_zoo import tflite_backend
@@ -17,6 +16,15 @@ layers = tf.keras.layers
 KERAS: dict[str, Callable[[], list[Any]]] = {
     "dense": list,
     "relu": lambda: [layers.Dense(6), layers.ReLU()],
+    "personal": lambda: [
+        layers.Dense(6),
+        layers.ReLU(),
+        layers.Dense(4),
+        layers.ReLU(),
+    ],
+    "regression": lambda: [layers.Dense(6), layers.ReLU()],
+    "binary": lambda: [layers.Dense(6), layers.ReLU()],
+    "adam": lambda: [layers.Dense(6), layers.ReLU()],
     "scale": lambda: [
         layers.Conv2D(2, 1),
         layers.Lambda(lambda x: x * tf.constant([0.5, -2.0])),
@@ -91,37 +99,51 @@ KERAS: dict[str, Callable[[], list[Any]]] = {
 }
 
 
+UNTRAINED = {"frozen", "standardize", "reconstruction"}
+
+
+def _losses(task: str, y: Any, outputs: Any) -> Any:
+    match task:
+        case "classification":
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(y, outputs)
+        case "regression":
+            return tf.reduce_mean((outputs - y) ** 2, 1)
+        case _:
+            each = tf.nn.sigmoid_cross_entropy_with_logits(y, outputs)
+            return tf.reduce_mean(each, 1)
+
+
+def _keras_optimizer(name: str) -> Any:
+    if name == "adam":
+        return tf.keras.optimizers.Adam(0.05, beta_1=0.9, epsilon=1e-7)
+    return tf.keras.optimizers.SGD(0.05, momentum=0.9)
+
+
 def test_every_trainable_case_has_a_keras_twin() -> None:
-    assert set(KERAS) == set(CASES) - {"frozen"}
+    assert set(KERAS) == set(CASES) - UNTRAINED
 
 
 @pytest.mark.parametrize("name", KERAS)
 def test_five_steps_equal_those_of_autodiff(name: str) -> None:
     model, params = CASES[name], params_of(CASES[name], seed=1)
     batches = list(batches_of(model, seed=2, steps=5))
-    settings = Settings(learning_rate=0.05, momentum=0.9)
+    settings = Settings(learning_rate=0.05, momentum=0.9).of(model)
     mine = train(oracle(model), params, batches=batches, settings=settings)
 
     twin = tf.keras.Sequential(
         [
             layers.Input(model.input_shape),
             *KERAS[name](),
-            layers.Dense(model.classes),
+            layers.Dense(model.outputs),
         ]
     )
     twin.set_weights(params)
-    velocity = [np.zeros_like(tensor) for tensor in params]
+    optimizer = _keras_optimizer(model.optimizer)
     for batch, loss in zip(batches, mine.losses, strict=True):
         with tf.GradientTape() as tape:
-            each = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                batch.y, twin(batch.x, training=True)
-            )
+            each = _losses(model.task, batch.y, twin(batch.x, training=True))
             mean = tf.reduce_sum(each * batch.w) / tf.reduce_sum(batch.w)
         assert float(mean) == pytest.approx(loss, rel=1e-4)
         grads = tape.gradient(mean, twin.trainable_variables)
-        for i, (weight, grad) in enumerate(
-            zip(twin.trainable_variables, grads, strict=True)
-        ):
-            velocity[i] = 0.9 * velocity[i] + grad.numpy()
-            weight.assign_sub(0.05 * velocity[i])
+        optimizer.apply_gradients(zip(grads, twin.trainable_variables, strict=True))
     assert distance(mine.params, twin.get_weights()) < 2e-5

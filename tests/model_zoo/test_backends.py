@@ -73,8 +73,8 @@ def test_runtimes_agree_with_the_oracle(
     run, truth = runners(name, runtime), oracle(model)
     params = params_of(model, seed=1)
     batches = list(batches_of(model, seed=2, steps=3))
-    mine = train(run, params, batches=batches, settings=SETTINGS)
-    wanted = train(truth, params, batches=batches, settings=SETTINGS)
+    mine = train(run, params, batches=batches, settings=SETTINGS.of(model))
+    wanted = train(truth, params, batches=batches, settings=SETTINGS.of(model))
     assert mine.losses == pytest.approx(wanted.losses, rel=1e-4)
     assert distance(mine.params, wanted.params) < 2e-5
     assert distance(mine.state, wanted.state) < 1e-4
@@ -82,8 +82,8 @@ def test_runtimes_agree_with_the_oracle(
         evaluate(truth, params, batch=batches[0]), rel=1e-4
     )
     given = {**named("p", params), "x": batches[0].x}
-    logits = truth("infer", given)["logits"]
-    assert np.allclose(run("infer", given)["logits"], logits, atol=1e-4)
+    logits = truth("infer", given)["outputs"]
+    assert np.allclose(run("infer", given)["outputs"], logits, atol=1e-4)
 
 
 @pytest.mark.parametrize("runtime", ["litert", "onnxruntime"])
@@ -98,7 +98,9 @@ def test_runtimes_ignore_padding_bit_for_bit(
     other = batch.x.copy()
     other[-1] = -3
     padded = [replace(batch, w=w), replace(batch, w=w, x=other)]
-    one, two = (train(run, params, batches=[b], settings=SETTINGS) for b in padded)
+    one, two = (
+        train(run, params, batches=[b], settings=SETTINGS.of(model)) for b in padded
+    )
     assert one.losses == two.losses
     assert distance(one.params, two.params) == 0
 
@@ -111,7 +113,7 @@ def test_frozen_parameters_stay_on_every_runtime(
     params = params_of(model, seed=1)
     batches = batches_of(model, seed=2, steps=4)
     run = runners("frozen", runtime)
-    after = train(run, params, batches=batches, settings=SETTINGS).params
+    after = train(run, params, batches=batches, settings=SETTINGS.of(model)).params
     stayed = [np.array_equal(p, q) for p, q in zip(params, after, strict=True)]
     assert stayed == [not spec.trainable for spec in model.layout.specs]
 

@@ -31,28 +31,33 @@ def test_gradients_by_parameters_are_the_slopes_of_the_loss(model: Model) -> Non
 def test_gradients_by_the_input_are_the_slopes_of_the_loss(model: Model) -> None:
     params = [tensor.astype(np.float64) for tensor in params_of(model, seed=1)]
     batch = next(batches_of(model, seed=2))
-    labelled = Labelled(batch.y, batch.w.astype(np.float64))
+    at = batch.x.astype(np.float64).ravel()
+
+    def labelled() -> Labelled:
+        targets = batch.y
+        if model.task == "reconstruction":
+            targets = model.target(ORACLE, at.reshape(batch.x.shape), params=params)
+        return Labelled(targets, batch.w.astype(np.float64))
 
     def loss(flat: Array) -> float:
         x = flat.reshape(batch.x.shape)
         logits, _ = model.apply(ORACLE, x, params=params)
-        return float(mean_loss(ORACLE, logits, batch=labelled)[0])
+        return float(mean_loss(ORACLE, logits, batch=labelled(), task=model.task)[0])
 
     x = batch.x.astype(np.float64)
     logits, _ = model.apply(ORACLE, x, params=params)
-    _, dx = mean_loss(ORACLE, logits, batch=labelled)
+    _, dx = mean_loss(ORACLE, logits, batch=labelled(), task=model.task)
     pieces, left = [], list(params)
     shape = model.input_shape
     for layer in model.layers:
         count = len(layer.specs(shape))
-        x, pullback = layer.apply(ORACLE, x, params=tuple(left[:count]))
+        x, pullback = layer.apply(ORACLE, x, params=tuple(left[:count]), seed=None)
         shape, left = layer.output_shape(shape), left[count:]
         assert x.shape == (model.batch, *shape)
         pieces.append(pullback)
     for pullback in reversed(pieces):
         dx, _ = pullback(dx)
     rng = np.random.default_rng(3)
-    at = batch.x.astype(np.float64).ravel()
     assert slope_error(loss, dx.ravel(), at=at, rng=rng) <= GRADIENT_LIMIT
 
 
@@ -60,8 +65,8 @@ def test_a_wrong_gradient_is_found() -> None:
     right = CASES["relu"]
 
     def doubled(layer: Layer) -> Layer:
-        def apply(b, x, *, params):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
-            y, pullback = layer.apply(b, x, params=params)
+        def apply(b, x, *, params, seed):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            y, pullback = layer.apply(b, x, params=params, seed=seed)
             return y, lambda dy: pullback(2 * dy)
 
         return Layer(layer.kind, layer.output_shape, layer.specs, apply)
@@ -71,7 +76,7 @@ def test_a_wrong_gradient_is_found() -> None:
         name="wrong",
         data="none",
         input_shape=right.input_shape,
-        classes=right.classes,
+        outputs=right.outputs,
         batch=right.batch,
         layers=layers,
         plan=right.plan,
@@ -130,8 +135,8 @@ def test_group_norm_forgets_shift_and_scale(
     layer = group_norm(2)
     x = np.random.default_rng(seed).standard_normal((3, 6, 4))
     params = (np.ones(4), np.zeros(4))
-    y, _ = layer.apply(ORACLE, x, params=params)
-    moved, _ = layer.apply(ORACLE, factor * x + shift, params=params)
+    y, _ = layer.apply(ORACLE, x, params=params, seed=None)
+    moved, _ = layer.apply(ORACLE, factor * x + shift, params=params, seed=None)
     assert np.allclose(y, moved, atol=1e-3)
     by_group = y.reshape(3, 6, 2, 2)
     assert np.allclose(by_group.mean((1, 3)), 0, atol=1e-9)
@@ -140,7 +145,7 @@ def test_group_norm_forgets_shift_and_scale(
 
 def test_equal_maxima_share_the_gradient() -> None:
     x = np.array([[1.0, 1.0, 0.0, 3.0, 2.0, 2.0, 7.0]]).reshape(1, 7, 1)
-    y, pullback = max_pool(2).apply(ORACLE, x, params=())
+    y, pullback = max_pool(2).apply(ORACLE, x, params=(), seed=None)
     assert y.ravel().tolist() == [1.0, 3.0, 2.0]
     dx, _ = pullback(np.array([4.0, 6.0, 8.0]).reshape(1, 3, 1))
     assert dx.ravel().tolist() == [2.0, 2.0, 0.0, 6.0, 4.0, 4.0, 0.0]
@@ -151,7 +156,7 @@ def test_pools_keep_the_sum_of_gradients(seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 3, (2, 4, 6, 3)).astype(np.float64)
     for layer in (max_pool(2), average_pool(2)):
-        y, pullback = layer.apply(ORACLE, x, params=())
+        y, pullback = layer.apply(ORACLE, x, params=(), seed=None)
         dy = rng.standard_normal(y.shape)
         assert pullback(dy)[0].sum() == pytest.approx(dy.sum())
 
@@ -181,7 +186,7 @@ def test_judging_weighs_every_example() -> None:
         ((group_norm(2), dense(2)), "5 channels do not make 2 groups"),
         ((max_pool(2), flatten(), dense(2)), r"\[H, W, C\], not \(5,\)"),
     ],
-    ids=["classes", "factors", "groups", "no_windows"],
+    ids=["outputs", "factors", "groups", "no_windows"],
 )
 def test_a_model_that_does_not_fit_together_is_refused(
     layers: tuple[Layer, ...], said: str
@@ -191,7 +196,7 @@ def test_a_model_that_does_not_fit_together_is_refused(
             name="odd",
             data="none",
             input_shape=(5,),
-            classes=2,
+            outputs=2,
             batch=4,
             layers=layers,
             plan=PlanDefaults(rounds=1, epochs=1, learning_rate=0.1, momentum=0.0),

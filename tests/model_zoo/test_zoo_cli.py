@@ -35,7 +35,7 @@ def test_list_names_every_model_with_its_size(
     assert run("list") == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == [
-        *("NAME", "DATA", "INPUT", "CLASSES", "PARAMETERS"),
+        *("NAME", "DATA", "INPUT", "OUTPUTS", "PARAMETERS"),
         *("TFLITE", "BYTES", "ONNX", "BYTES"),
     ]
     for row, (name, model) in zip(rows, zoo.MODELS.items(), strict=True):

@@ -143,7 +143,7 @@ def accuracy(params: Vector) -> float:
         found = evaluate(trainer, examples, params=params, batch=manifest.batch)
     finally:
         trainer.close()
-    return found.correct / found.examples
+    return found.metric_sum / found.examples
 
 
 def updates(broker: MemoryBroker, size: int) -> list[tuple[ClientUpdate, Vector]]:

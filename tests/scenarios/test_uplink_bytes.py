@@ -27,7 +27,7 @@ def _shard(name: str, seed: int) -> Shard:
     """Make windows of five movements: a wave of its own each, with noise."""
     manifest = zoo.manifest(MODEL)
     rng = np.random.default_rng(seed)
-    y = rng.integers(manifest.classes, size=96).astype(np.int32)
+    y = rng.integers(manifest.outputs, size=96).astype(np.int32)
     time = np.linspace(0, 1, manifest.input_shape[0])[None, :, None]
     wave = np.sin(2 * np.pi * (1 + y[:, None, None]) * time + rng.uniform(0, 6))
     noise = rng.normal(size=(len(y), *manifest.input_shape))

@@ -13,6 +13,7 @@ import numpy as np
 from edge_agent.artifacts import Artifact, remember_passed
 from edge_agent.state_files import StateFiles
 from edge_agent.trainers.graphs import Graphs
+from edge_agent.trainers.tensors import Tensors
 from edge_agent.trainers.trainer import Trainer
 from tests.edge_agent.agents import finding
 from wire_protocol.manifest import FileRef, Manifest, SelfTest
@@ -34,7 +35,7 @@ def write_tiny_artifact(folder: Path) -> Path:
         name="tiny",
         task="classification",
         input_shape=(FEATURES,),
-        classes=CLASSES,
+        outputs=CLASSES,
         batch=8,
         layout=LAYOUT,
         files={"model.tflite": FileRef(len(model), hashlib.sha256(model).hexdigest())},
@@ -65,7 +66,7 @@ def write_tiny_examples(path: Path, *, seed: int, count: int = 40) -> None:
 
 def open_tiny_trainer(*_: object, **__: object) -> Trainer:
     """Return a trainer, whatever the runtime is called."""
-    return Trainer(Graphs(_train, _evaluate), LAYOUT)
+    return Trainer(Graphs(_train, _evaluate), Tensors(LAYOUT))
 
 
 def _train(inputs: dict[str, Any]) -> Mapping[str, Vector]:
@@ -84,7 +85,7 @@ def _train(inputs: dict[str, Any]) -> Mapping[str, Vector]:
 
 def _evaluate(inputs: dict[str, Any]) -> Mapping[str, Vector]:
     loss, correct, _ = _forward(inputs)
-    return {"loss_sum": np.float32(loss), "correct": np.float32(correct)}  # type: ignore[dict-item]
+    return {"loss_sum": np.float32(loss), "metric_sum": np.float32(correct)}  # type: ignore[dict-item]
 
 
 def _forward(inputs: dict[str, Any]) -> tuple[float, float, Vector]:

@@ -32,7 +32,7 @@ UPDATE: Final = ClientUpdate(
     loss=0.4375,
     train_s=0.25,
     bytes_down=5120,
-    evaluation=Evaluation(examples=30, loss_sum=12.5, correct=26.0),
+    evaluation=Evaluation(examples=30, loss_sum=12.5, metric_sum=26.0),
 )
 EXAMPLES: Final[dict[str, Message]] = {
     "server info": ServerInfo(

@@ -1,6 +1,7 @@
 """Layouts, vectors, manifests and topics."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire_protocol.errors import ConfigError, DecodeError, TrainingError
-from wire_protocol.manifest import FileRef, Manifest, SelfTest
+from wire_protocol.manifest import FileRef, Manifest, SelfTest, Task
 from wire_protocol.params import ParamLayout, ParamSpec, params_digest
 from wire_protocol.selftest import batches, check, hashed_uniform, start
 from wire_protocol.topics import Topics, check_name
@@ -27,7 +28,7 @@ MANIFEST = Manifest(
     name="tiny",
     task="classification",
     input_shape=(2,),
-    classes=3,
+    outputs=3,
     batch=4,
     layout=LAYOUT,
     files={"model.tflite": FileRef(10, "ab" * 32)},
@@ -146,10 +147,63 @@ def test_the_self_test_inputs_are_the_same_everywhere() -> None:
     assert abs(float(values.mean())) < 0.02
     assert -0.5 <= values.min() < values.max() < 0.5
     assert start(LAYOUT).shape == (LAYOUT.size,)
-    for batch in batches((2,), classes=3, size=4):
+    for batch in batches(Shape()):
         assert batch.x.shape == (4, 2)
         assert batch.w.tolist() == [1, 1, 0, 0]
         assert batch.y.max() < 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the batches depend on."""
+
+    task: Task = "classification"
+    input_shape: tuple[int, ...] = (2,)
+    outputs: int = 3
+    batch: int = 4
+    tokens: int = 0
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"), [("regression", (4, 3)), ("reconstruction", (4, 0))]
+)
+def test_every_task_has_targets_of_its_own(task: Task, shape: tuple[int, int]) -> None:
+    batch = next(batches(Shape(task)))
+    assert batch.y.shape == shape
+    assert batch.y.dtype == np.float32
+    assert not batch.y.size or 0 <= batch.y.min() < batch.y.max() < 1
+
+
+def test_tokens_are_whole_numbers_that_all_occur() -> None:
+    first, *_ = batches(Shape(input_shape=(50,), tokens=7))
+    assert set(first.x.ravel().tolist()) == set(range(7))
+
+
+@given(kept=st.lists(st.sampled_from(["all", "frozen", "personal"]), max_size=5))
+def test_only_the_federated_part_travels(kept: list[str]) -> None:
+    specs = [
+        ParamSpec(
+            f"t{i}", (i + 1, 2), trainable=k != "frozen", personal=k == "personal"
+        )
+        for i, k in enumerate([*kept, "all"])
+    ]
+    layout = ParamLayout(tuple(specs))
+    whole = np.arange(layout.size, dtype=np.float32)
+    part = layout.gather(whole)
+    assert part.size == layout.federated.size
+    assert np.array_equal(layout.scatter(whole, part), whole)
+    moved = layout.scatter(whole, part + 1)
+    for spec, before, after in zip(
+        layout.specs, layout.split(whole), layout.split(moved), strict=True
+    ):
+        assert np.array_equal(after, before + 1 if spec.federated else before)
+    assert np.array_equal(layout.gather(moved), part + 1)
+
+
+def test_who_shares_what_is_part_of_the_layouts_digest() -> None:
+    specs = (ParamSpec("w", (2, 3)), ParamSpec("b", (3,)))
+    personal = (specs[0], ParamSpec("b", (3,), personal=True))
+    assert ParamLayout(specs).digest != ParamLayout(personal).digest
 
 
 @pytest.mark.parametrize("wrong", ["losses", "norms", "eval_loss", "nan"])

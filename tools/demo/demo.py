@@ -46,11 +46,11 @@ class Subject:
         manifest = zoo.manifest(plan.model)
         dataset = catalog.load(plan.data, seed=plan.seed, environ=environ)
         shape, classes = dataset.example_shape, len(dataset.classes)
-        if shape != manifest.input_shape or classes != manifest.classes:
+        if shape != manifest.input_shape or classes != manifest.outputs:
             suits = catalog.entry(plan.data).default_model
             raise ConfigError(
                 f"wrong model for the data: {plan.model} takes "
-                f"{list(manifest.input_shape)} in {manifest.classes} classes, "
+                f"{list(manifest.input_shape)} in {manifest.outputs} classes, "
                 f"{plan.data} has {list(shape)} in {classes}",
                 remedy=f"try --model {suits}" if suits else "see edgefed zoo list",
             )
@@ -71,7 +71,7 @@ class Subject:
             verdict = evaluate(
                 trainer, examples, params=params, batch=self.manifest.batch
             )
-            return verdict.correct / verdict.examples
+            return verdict.metric_sum / verdict.examples
 
         return judged
 

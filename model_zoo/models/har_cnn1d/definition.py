@@ -27,7 +27,7 @@ MODEL: Final = Model(
     name="har-cnn1d",
     data="sp-sw-har",
     input_shape=(50, 6),
-    classes=5,
+    outputs=5,
     batch=32,
     layers=(
         scale(_PER_G, _PER_G, _PER_G, 1.0, 1.0, 1.0),

@@ -1,0 +1,1 @@
+"""The ``digits-mlp`` model: definition, recipe, card and built artifact."""

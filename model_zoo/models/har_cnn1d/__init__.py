@@ -1,0 +1,1 @@
+"""The ``har-cnn1d`` model: definition, recipe, card and built artifact."""
