@@ -102,13 +102,13 @@ def test_real_sp_sw_har_trains_16_people_and_is_judged_by_7() -> None:
     assert [shard.name for shard in made.shards] == [
         f"person-{number:02d}" for number in range(1, 17)
     ]
-    assert (sum(len(shard.y) for shard in made.shards), len(made.test_y)) == (
+    assert (sum(len(shard) for shard in made.shards), len(made.test_y)) == (
         5736,
         2619,
     )
     made = federate(dataset, seed=0)
     assert len(made.shards) == 23
-    assert (sum(len(shard.y) for shard in made.shards), len(made.test_y)) == (
+    assert (sum(len(shard) for shard in made.shards), len(made.test_y)) == (
         6035,
         2320,
     )
