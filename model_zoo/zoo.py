@@ -3,7 +3,7 @@
 Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
-['digits-mlp', 'har-cnn1d']
+['digits-mlp', 'har-cnn1d', 'kws-dscnn']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -16,11 +16,12 @@ from typing import Final
 from model_zoo.model import Model
 from model_zoo.models.digits_mlp import definition as digits_mlp
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
+from model_zoo.models.kws_dscnn import definition as kws_dscnn
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
 
 MODELS: Final[Mapping[str, Model]] = {
-    model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL)
+    model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL, kws_dscnn.MODEL)
 }
 _MODELS: Final = Path(__file__).parent / "models"
 

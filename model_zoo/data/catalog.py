@@ -56,12 +56,12 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "fsdd": Entry(
         "3,000 spoken digits, a client is one of 5 devices of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(load_origin(fsdd.ORIGIN, environ)),
     ),
     "fsdd-by-speaker": Entry(
         "the same, a client is one of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(
             load_origin(fsdd.ORIGIN, environ), by_speaker=True
         ),
