@@ -3,7 +3,7 @@
 Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
-['digits-mlp', 'har-cnn1d']
+['digits-cnn', 'digits-mlp', 'har-cnn1d', 'mnist-cnn']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Final
 
 from model_zoo.model import Model
+from model_zoo.models.digits_cnn import definition as digits_cnn
 from model_zoo.models.digits_mlp import definition as digits_mlp
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
+from model_zoo.models.mnist_cnn import definition as mnist_cnn
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
 
 MODELS: Final[Mapping[str, Model]] = {
-    model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL)
+    model.name: model
+    for model in (
+        digits_mlp.MODEL,
+        digits_cnn.MODEL,
+        har_cnn1d.MODEL,
+        mnist_cnn.MODEL,
+    )
 }
 _MODELS: Final = Path(__file__).parent / "models"
 
