@@ -13,13 +13,13 @@ which are the server's own. An example::
     target = 0.96
 """
 
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from model_zoo.data.skew import partition_named
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.settings import read_settings
@@ -39,10 +39,9 @@ class Recipe:
         learning_rate: Of local training.
         judging: ``unseen``: on all examples of people who never train; ``held-out``:
             on examples that nobody trains on, of people who do.
-        partition: ``natural``: a device for each client of the set; ``iid``: examples
-            dealt at random; ``dirichlet``: by label skew.
+        partition: How examples are spread, such as ``dirichlet:0.3``; empty: a device
+            for each client, or by label skew where there are none.
         devices: How many; 0: one for each client, or 6.
-        alpha: Concentration of the label skew.
         cohort: Devices drawn for a round; 0: all.
         momentum: Of local training; Adam's beta1.
         mu: FedProx's proximal weight.
@@ -64,9 +63,8 @@ class Recipe:
     epochs: int
     learning_rate: float
     judging: Literal["unseen", "held-out"] = "held-out"
-    partition: Literal["natural", "iid", "dirichlet"] = "natural"
+    partition: str = ""
     devices: int = 0
-    alpha: float = 0.3
     cohort: int = 0
     momentum: float = 0.9
     mu: float = 0.0
@@ -89,18 +87,13 @@ class Recipe:
             _check(name, 0 <= getattr(self, name) <= 100_000, "0 to 100000")
         _check("learning_rate", 0.0 < self.learning_rate <= 10.0, "above 0, at most 10")
         _check("momentum", 0.0 <= self.momentum < 1.0, "at least 0, below 1")
-        _check("alpha", self.alpha > 0.0, "above 0")
+        if self.partition:
+            partition_named(self.partition)
         try:
             codec_named(self.codec)
             codec_named(self.downlink)
         except DecodeError as error:
             raise ConfigError(f"codec: {error.problem}", remedy="try uq") from error
-
-    @property
-    def skew(self) -> float | None:
-        """Dirichlet concentration of the partition; None keeps natural clients."""
-        skews = {"natural": None, "iid": math.inf, "dirichlet": self.alpha}
-        return skews[self.partition]
 
 
 def read_recipes(path: Path) -> Mapping[str, Recipe]:
@@ -134,7 +127,9 @@ def parse_recipes(raw: bytes, *, source: str) -> Mapping[str, Recipe]:
             f"{source} is not TOML: {error}", remedy="correct that line"
         ) from error
     if not tables:
-        raise ConfigError(f"{source} has no experiment", remedy="add a table [held-out]")
+        raise ConfigError(
+            f"{source} has no experiment", remedy="add a table [held-out]"
+        )
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(

@@ -44,9 +44,14 @@ def model(name: str) -> Model:
     )
 
 
+def model_folder(name: str) -> Path:
+    """Return where the package keeps definition, recipe, card and artifact."""
+    return _MODELS / model(name).name.replace("-", "_")
+
+
 def shipped_folder(name: str) -> Path:
     """Return where the package keeps the artifact, whether or not it is there."""
-    return _MODELS / model(name).name.replace("-", "_") / "artifact"
+    return model_folder(name) / "artifact"
 
 
 def artifact_folder(name: str) -> Path:

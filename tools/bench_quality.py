@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from model_zoo import zoo
+from model_zoo.metrics import METRICS
 from model_zoo.recipe import FILE, Recipe, read_recipes
-from tools.judging import METRICS
 from tools.quality.cells import (
     Cell,
     Outcome,
@@ -34,7 +34,7 @@ from tools.quality.experiment import run_cell
 from tools.quality.recording import record
 from tools.quality.results import Results
 from tools.quality.summary import Summary, lines
-from wire_protocol.errors import ConfigError, EdgefedError
+from wire_protocol.errors import EdgefedError
 
 _ENVIRON: Final = ("EDGEFED_DATA", "XDG_CACHE_HOME", "HOME")
 Recipes = Mapping[str, Mapping[str, Recipe]]
@@ -76,7 +76,9 @@ def _measure(
         for cell in cells
     }
     missing = missing_cells(cells, results(), prints)
-    print(f"{len(cells) - len(missing)} of {len(cells)} cells are done", file=sys.stderr)
+    print(
+        f"{len(cells) - len(missing)} of {len(cells)} cells are done", file=sys.stderr
+    )
     if not missing:
         return
     # spawned: runtimes do not survive a fork

@@ -4,10 +4,9 @@ A judge has a name and a direction, so that whoever shows or compares qualities 
 know no task.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,39 +16,10 @@ from edge_agent.runtimes import RuntimeName
 from edge_agent.trainers.trainer import Trainer
 from edge_agent.training import evaluate
 from model_zoo.data.federation import Federation
+from model_zoo.metrics import METRICS, Metric, roc_auc
 from model_zoo.runners import Runner, litert, onnx_runtime
-from tools.ranking import roc_auc
-from wire_protocol.manifest import Manifest, Task
+from wire_protocol.manifest import Manifest
 from wire_protocol.params import Vector
-
-Better: TypeAlias = Literal["higher", "lower"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What people are told of a model.
-
-    Attributes:
-        name: As it is shown.
-        better: Which of two values is.
-        most: Its greatest value; None: it has none.
-    """
-
-    name: str
-    better: Better
-    most: float | None
-
-    def reaches(self, quality: float, target: float) -> bool:
-        """Whether ``quality`` is at least as good as ``target``."""
-        return quality >= target if self.better == "higher" else quality <= target
-
-
-METRICS: Final[Mapping[Task, Metric]] = {
-    "classification": Metric("accuracy", "higher", 1.0),
-    "regression": Metric("mean absolute error", "lower", None),
-    "binary": Metric("right bits", "higher", 1.0),
-    "reconstruction": Metric("ROC AUC", "higher", 1.0),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,7 @@ def fingerprint(kind: Kind, recipe: Recipe, manifest: Manifest) -> str:
         name: value for name, value in asdict(recipe).items() if name not in ignored
     }
     family = "onnx" if recipe.runtime == "onnxruntime" else "tflite"
-    files = {
-        name: ref.sha256 for name, ref in manifest.family_files(family).items()
-    }
+    files = {name: ref.sha256 for name, ref in manifest.family_files(family).items()}
     text = json.dumps([settings, files, manifest.layout.digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -16,6 +16,7 @@ from model_zoo import zoo
 from model_zoo.data import catalog
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.federation import federate
+from model_zoo.data.skew import partition_named
 from model_zoo.recipe import Recipe
 from tools.judging import Judge, judge_of
 from tools.quality.cells import Cell, Outcome, fingerprint
@@ -59,7 +60,7 @@ class Experiment:
             _dataset(recipe.data, seed, tuple(sorted(environ.items()))),
             seed=seed,
             devices=recipe.devices or None,
-            alpha=recipe.skew,
+            partition=partition_named(recipe.partition) if recipe.partition else None,
             unseen=recipe.judging == "unseen",
         )
         trainer = open_trainer(recipe.runtime, artifact, manifest=manifest)

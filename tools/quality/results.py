@@ -45,11 +45,9 @@ class Results:
 
 def _parsed(raw: bytes, *, source: str) -> dict[str, Outcome]:
     try:
-        plain = json.loads(raw)
-        if not isinstance(plain, dict):
-            raise TypeError("no object")
-        return {str(key): Outcome.from_json(value) for key, value in plain.items()}
-    except (ValueError, TypeError, RecursionError) as error:
+        found = json.loads(raw).items()
+        return {str(key): Outcome.from_json(plain) for key, plain in found}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"{source} holds no results: {error!r:.120}",
             remedy="remove it, or name another --out",

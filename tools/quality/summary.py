@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
+from model_zoo.metrics import Metric
 from model_zoo.recipe import Recipe
-from tools.judging import Metric
 from tools.quality.cells import KINDS, Cell, Kind, Outcome
 
 
@@ -49,6 +49,12 @@ class Summary:
     def qualities(self, kind: Kind) -> list[float]:
         """Return a quality for each seed."""
         return [outcome.quality for outcome in self.outcomes[kind]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every kind has an outcome of every seed."""
+        counts = {len(self.outcomes[kind]) for kind in KINDS}
+        return len(counts) == 1 and counts != {0}
 
     @property
     def verdict(self) -> str:

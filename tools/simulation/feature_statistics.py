@@ -36,15 +36,18 @@ def pooled_statistics(parts: Iterable[ChannelSums]) -> tuple[Vector, Vector]:
     """Return mean and 1 / standard deviation of every channel; 1 if it is constant."""
     sums = list(parts)
     count = sum(part.count for part in sums)
-    mean = sum(part.total for part in sums) / count
-    variance = sum(part.squares for part in sums) / count - mean * mean
+    mean = np.sum([part.total for part in sums], axis=0) / count
+    squares = np.sum([part.squares for part in sums], axis=0) / count
+    variance = squares - mean * mean
     deviation = np.sqrt(np.maximum(variance, 0.0))
     known = deviation > _LEAST_DEVIATION
     scale = np.divide(1.0, deviation, out=np.ones_like(deviation), where=known)
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def standardized(layout: ParamLayout, params: Vector, parts: Iterable[ChannelSums]) -> Vector:
+def standardized(
+    layout: ParamLayout, params: Vector, parts: Iterable[ChannelSums]
+) -> Vector:
     """Return ``params`` with the statistics where ``layout`` has room for them."""
     if not any(spec.init.startswith("feature_") for spec in layout.specs):
         return params

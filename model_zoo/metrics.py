@@ -1,9 +1,43 @@
-"""Ranking: how well scores tell two kinds of examples apart. Pure."""
+"""Metrics: what people are told of a model, one for each task. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import Task
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What people are told of a model.
+
+    Attributes:
+        name: As it is shown.
+        better: Which of two values is.
+        most: Its greatest value; None: it has none.
+    """
+
+    name: str
+    better: Better
+    most: float | None
+
+    def reaches(self, quality: float, target: float) -> bool:
+        """Whether ``quality`` is at least as good as ``target``."""
+        return quality >= target if self.better == "higher" else quality <= target
+
+
+METRICS: Final[Mapping[Task, Metric]] = {
+    "classification": Metric("accuracy", "higher", 1.0),
+    "regression": Metric("mean absolute error", "lower", None),
+    "binary": Metric("right bits", "higher", 1.0),
+    "reconstruction": Metric("ROC AUC", "higher", 1.0),
+}
 
 
 def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
