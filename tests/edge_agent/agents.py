@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.conditions import Hindrance
-from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
+from edge_agent.config import AgentConfig, DeviceSettings
+from edge_agent.data_settings import DataSettings
 from edge_agent.examples import ExampleStore
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, installed_version

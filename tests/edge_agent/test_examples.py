@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.examples import ExampleStore, MisfitError
+from edge_agent.examples import ExampleStore, MisfitError, feature_statistics
 from model_zoo import zoo
 from tests.edge_agent.agents import write_examples
 from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import Task
 
 
 def load(path: Path, *, holdout: float = 0.2, seed: int = 0) -> ExampleStore:
@@ -52,7 +53,7 @@ def test_another_seed_holds_out_other_examples(tmp_path: Path) -> None:
 GOOD_X = np.zeros((4, 3), np.float32)
 GOOD_Y = np.zeros(4, np.int64)
 ARRAYS: dict[str, dict[str, Any]] = {
-    "no labels": {"x": GOOD_X},
+    "no examples, only labels": {"y": GOOD_Y},
     "doubles": {"x": GOOD_X.astype(np.float64), "y": GOOD_Y},
     "labels that are fractions": {"x": GOOD_X, "y": GOOD_Y.astype(np.float32)},
     "labels in two dimensions": {"x": GOOD_X, "y": GOOD_Y.reshape(2, 2)},
@@ -101,6 +102,94 @@ def test_more_examples_than_a_device_can_hold_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="declares 2147483648 bytes") as caught:
         load(path)
     assert caught.value.remedy == "keep fewer examples"
+
+
+TARGETS: dict[Task, Any] = {
+    "classification": np.zeros(4, np.int32),
+    "regression": np.full((4, 2), -3, np.float32),
+    "binary": np.ones((4, 2), np.float32),
+    "reconstruction": None,
+}
+
+
+@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("given", TARGETS)
+def test_targets_fit_the_task_they_are_made_for(
+    tmp_path: Path, task: Task, given: Task
+) -> None:
+    arrays = {"x": GOOD_X} | ({} if TARGETS[given] is None else {"y": TARGETS[given]})
+    np.savez(tmp_path / "e.npz", **arrays)
+    store = load(tmp_path / "e.npz")
+    manifest = replace(
+        zoo.manifest("digits-mlp"), task=task, input_shape=(3,), outputs=2, labels=()
+    )
+    fits = {
+        ("regression", "binary"),
+        ("reconstruction", "classification"),  # all of it is normal: class 0
+        *((one, one) for one in TARGETS),
+    }
+    if (task, given) in fits:
+        store.check_fit(manifest)
+    else:
+        with pytest.raises(MisfitError, match="wrong model for the data"):
+            store.check_fit(manifest)
+
+
+def test_anomalies_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", x=GOOD_X, y=GOOD_Y + 1)
+    task = replace(
+        zoo.manifest("digits-mlp"),
+        task="reconstruction", input_shape=(3,), outputs=3, labels=(),
+    )  # fmt: skip
+    with pytest.raises(MisfitError, match="all of it normal"):
+        load(tmp_path / "e.npz").check_fit(task)
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 3.0])
+def test_tokens_are_whole_numbers_below_their_count(
+    tmp_path: Path, value: float
+) -> None:
+    manifest = replace(zoo.manifest("digits-mlp"), input_shape=(3,), tokens=3)
+    x = np.full((4, 3), 2, np.float32)
+    np.savez(tmp_path / "good.npz", x=x, y=GOOD_Y)
+    load(tmp_path / "good.npz").check_fit(manifest)
+    x[1, 2] = value
+    np.savez(tmp_path / "bad.npz", x=x, y=GOOD_Y)
+    with pytest.raises(MisfitError, match="whole numbers from 0 to 2"):
+        load(tmp_path / "bad.npz").check_fit(manifest)
+
+
+def test_a_changed_file_is_another_snapshot(tmp_path: Path) -> None:
+    x = np.zeros((4, 3), np.float32)
+    np.savez(tmp_path / "a.npz", x=x, y=GOOD_Y)
+    np.savez(tmp_path / "b.npz", x=x + 1, y=GOOD_Y)
+    keys = {load(tmp_path / name).snapshot("").key for name in ("a.npz", "b.npz")}
+    assert len(keys) == 2
+
+
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    count=st.integers(0, 30),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_feature_statistics_are_sums_over_all_but_the_last_axis(
+    shape: list[int], count: int, seed: int
+) -> None:
+    x = np.random.default_rng(seed).normal(3, 100, (count, *shape)).astype(np.float32)
+    rows, sums, squares = feature_statistics(x)
+    flat = x.reshape(-1, shape[-1]).astype(np.float64)
+    assert rows == len(flat)
+    np.testing.assert_allclose(sums, flat.sum(axis=0), rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(squares, (flat**2).sum(axis=0), rtol=1e-12)
+
+
+def test_feature_statistics_lose_nothing_in_chunks() -> None:
+    x = np.ones((200_000, 2), np.float32) * np.float32(1000.001)
+    rows, sums, squares = feature_statistics(x)
+    value = float(np.float32(1000.001))
+    assert rows == 200_000
+    np.testing.assert_allclose(sums, rows * value, rtol=1e-13)
+    np.testing.assert_allclose(squares, rows * value**2, rtol=1e-13)
 
 
 def test_examples_of_another_task_do_not_fit_the_model(tmp_path: Path) -> None:
