@@ -50,6 +50,10 @@ class Subject:
 def render(subject: Subject) -> str:
     """Return the card, Markdown that ends in a newline."""
     model = subject.model
+    origin = (
+        f"*Rendered by `edgefed zoo card {model.name} --write`. Figures were measured "
+        "by `make bench-quality ARGS=--record`.*"
+    )
     parts = [
         f"# {model.name}",
         _about(subject),
@@ -58,8 +62,7 @@ def render(subject: Subject) -> str:
         *_memory_part(subject.measured.memory),
         *_use_part(subject),
         *_data_part(subject),
-        f"*Rendered by `edgefed zoo card {model.name} --write`. Figures were measured "
-        "by `make bench-quality ARGS=--record`.*",
+        origin,
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -68,7 +71,7 @@ def _about(subject: Subject) -> str:
     """Return the docstring without the name in front, and with Markdown's code."""
     text = subject.about.strip().replace("``", "`")
     text = text.removeprefix(f"`{subject.model.name}`: ")
-    return text[:1].upper() + text[1:]
+    return _capital(text)
 
 
 def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -121,8 +124,8 @@ def _quality_part(subject: Subject) -> Iterator[str]:
     yield "## Quality"
     direction = "more" if metric.better == "higher" else "less"
     yield (
-        f"{metric.name[:1].upper()}{metric.name[1:]}, {direction} is better: the median "
-        "and the range over the seeds. *Federated* is the model after the last round, "
+        f"{_capital(metric.name)}, {direction} is better: the median and the range "
+        "over the seeds. *Federated* is the model after the last round, "
         "*central* the same model trained on all examples in one place, *alone* the "
         "mean over models that devices trained by themselves. All are judged on the "
         "same examples."
@@ -155,22 +158,28 @@ def _settings(one: Quality) -> str:
     server = (
         f"FedAvgM with β {recipe.beta:g}" if recipe.optimizer == "fedavgm" else "FedAvg"
     )
-    sentences = [
-        f"`{recipe.data}`, {recipe.partition or 'natural clients'}: {recipe.rounds} "
-        f"rounds with {cohort}, {_times(recipe.epochs, 'local epoch')} at learning rate "
+    spread = recipe.partition or "natural clients"
+    sample = (
+        f", a sample of {one.local_devices} devices"
+        if one.local_devices < one.devices
+        else ""
+    )
+    federation = (
+        f"`{recipe.data}`, {spread}: {recipe.rounds} rounds with {cohort}, "
+        f"{_times(recipe.epochs, 'local epoch')} at learning rate "
         f"{recipe.learning_rate:g} and momentum {recipe.momentum:g}; {server} on the "
         f"server; codec `{recipe.codec}`, {one.bits_up:.2f} bits per parameter and "
-        f"update.",
+        "update."
+    )
+    examples = (
         f"{one.training_examples:,} training examples, {one.test_examples:,} that "
-        f"judge, {_times(len(one.federated), 'seed')}.",
+        f"judge, {_times(len(one.federated), 'seed')}."
+    )
+    others = (
         f"Central: {_times(recipe.central_epochs, 'epoch')}; alone: "
-        f"{_times(recipe.local_epochs, 'epoch')}"
-        + (
-            f", a sample of {one.local_devices} devices."
-            if one.local_devices < one.devices
-            else "."
-        ),
-    ]
+        f"{_times(recipe.local_epochs, 'epoch')}{sample}."
+    )
+    sentences = [federation, examples, others]
     if recipe.chosen:
         sentences.append(f"Settings were chosen on {recipe.chosen}.")
     return " ".join(sentences)
@@ -241,6 +250,10 @@ def _spread(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _shape(shape: Sequence[int]) -> str:

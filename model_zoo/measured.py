@@ -86,7 +86,7 @@ class Measured:
         try:
             plain = json.loads(raw)
             if plain["format"] != FORMAT:
-                raise ConfigError(f"format {FORMAT} is read here")  # noqa: TRY301
+                raise ConfigError(f"format {FORMAT} is read here")
             return cls(
                 {str(name): _quality(one) for name, one in plain["quality"].items()},
                 {str(name): _memory(one) for name, one in plain["memory"].items()},

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from edge_agent.examples import Examples, shuffled
+from edge_agent.examples import Examples, joined, shuffled
 from edge_agent.trainers.trainer import Trainer, open_trainer
 from edge_agent.training import train
 from model_zoo import zoo
@@ -118,10 +118,7 @@ class Experiment:
 
     def central(self, progress: Progress) -> Outcome:
         """Train on the examples of all devices in one place."""
-        everything = Examples(
-            np.concatenate([device.examples.x for device in self.devices]),
-            np.concatenate([device.examples.y for device in self.devices]),
-        )
+        everything = joined([device.examples for device in self.devices])
         quality = self._trained(everything, epochs=self.recipe.central_epochs)
         progress(f"central: {quality:.4f}")
         return self._outcome(quality)

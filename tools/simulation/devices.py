@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Self
 
-import numpy as np
-
-from edge_agent.examples import Examples
+from edge_agent.examples import Examples, no_targets
 from edge_agent.trainers.trainer import Trainer
 from edge_agent.training import order_of_examples, train
 from model_zoo.data.federation import Shard
@@ -37,7 +35,7 @@ class SimulatedDevice:
     @classmethod
     def of(cls, shard: Shard) -> Self:
         """Return a device that holds ``shard``; a reconstruction needs no targets."""
-        y = np.zeros(len(shard.x), np.int32) if shard.y is None else shard.y
+        y = no_targets(len(shard.x)) if shard.y is None else shard.y
         return cls(shard.name, Examples(shard.x, y))
 
     def update(
