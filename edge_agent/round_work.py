@@ -53,6 +53,7 @@ from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
+from wire_protocol.params import ParamLayout, Vector
 
 log = logging.getLogger(__name__)
 
@@ -279,7 +280,12 @@ class RoundWork:
         kept = KeptUpdate(offer.round, transfer_id(blob_ref(update)), layout.digest)
         if cancelled.is_set():
             raise CancelledTrainingError("training was cancelled")
-        self._memory.write_update(kept, frame=update, meant=sent.meant)
+        self._memory.write_update(
+            kept,
+            frame=update,
+            meant=sent.meant,
+            personal=layout.gather_personal(result.local.params),
+        )
         log.info(
             "round %d: trained %d steps in %.2f s, loss %.4f, %d bytes to send",
             offer.round,
@@ -298,6 +304,7 @@ class RoundWork:
         cancelled: threading.Event,
     ) -> _Result:
         manifest, plan = artifact.manifest, offer.plan
+        base = self._begun_from(held, manifest.layout)
         trainer = self._trainer(artifact)
         began = self._clock()
         checkpoints = Checkpoints(
@@ -312,7 +319,7 @@ class RoundWork:
         evaluation = None
         if plan.evaluate and snapshot.holdout.count:
             evaluation = evaluate(
-                trainer, snapshot.holdout, params=held.params, batch=manifest.batch
+                trainer, snapshot.holdout, params=base, batch=manifest.batch
             )
         found, earlier_s = checkpoints.load(
             examples=snapshot.key, size=held.params.size, state_size=trainer.state_size
@@ -322,7 +329,7 @@ class RoundWork:
         local = train(
             trainer,
             snapshot.training,
-            base=held.params,
+            base=base,
             plan=plan,
             batch=manifest.batch,
             seed=order_of_examples(
@@ -338,6 +345,12 @@ class RoundWork:
         )
         took_s = earlier_s + self._clock() - began
         return _Result(local, evaluation, snapshot.training.count, took_s)
+
+    def _begun_from(self, held: HeldModel, layout: ParamLayout) -> Vector:
+        """Return the global parameters, with this device's own where it has some."""
+        size = layout.gather_personal(held.params).size
+        own = self._memory.personal(layout=layout.digest, size=size) if size else None
+        return held.params if own is None else layout.scatter_personal(held.params, own)
 
     def _trainer(self, artifact: Artifact) -> Trainer:
         if self._opened is not None and self._opened[0] == artifact.digest:
