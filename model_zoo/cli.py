@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model_zoo import zoo
 from model_zoo.data import cli as data_cli
+from model_zoo.scaffold.cli import add_new
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
 
@@ -19,6 +20,9 @@ def add_commands(
     leaves = group.add_subparsers(required=True, metavar="COMMAND")
 
     leaf = leaves.add_parser("list", help="list the models")
+    leaf.add_argument(
+        "names", nargs="*", metavar="FOLDER", help="also these models of your own"
+    )
     leaf.set_defaults(run=_list)
 
     leaf = leaves.add_parser(
@@ -56,9 +60,10 @@ def add_commands(
     leaf.set_defaults(run=_path)
 
     data_cli.add_commands(leaves)
+    add_new(leaves)
 
 
-def _list(_args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     row = "{:<14}{:<12}{:<9}{:>7}{:>12}{:>13}{:>11}"
     print(
         row.format(
@@ -71,8 +76,8 @@ def _list(_args: argparse.Namespace) -> int:
             "ONNX BYTES",
         )
     )
-    for name, model in zoo.MODELS.items():
-        manifest = zoo.manifest(name)
+    for name in (*zoo.MODELS, *args.names):
+        model, manifest = zoo.model(name), zoo.manifest(name)
         sizes = [
             sum(ref.size for ref in manifest.family_files(family).values())
             for family in ("tflite", "onnx")
@@ -92,7 +97,7 @@ def _build(args: argparse.Namespace) -> int:
     model = zoo.model(args.name)
     folder = args.out or zoo.shipped_folder(args.name)
     try:
-        manifest = build(model, folder)
+        manifest = build(model, folder, initial=zoo.initial(args.name))
     except OSError as error:
         raise ConfigError(
             f"cannot write {folder}: {error.strerror}", remedy="choose another --out"
