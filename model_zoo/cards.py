@@ -1,21 +1,21 @@
 """The cards of the zoo's models, from what lies in their folders."""
 
-import importlib
-import inspect
+import ast
 from typing import Final
 
 from model_zoo import zoo
 from model_zoo.card import Subject, render
 from model_zoo.data.credits import CREDITS
 from model_zoo.measured import FILE, Measured
+from model_zoo.own_folder import DEFINITION
 
 CARD: Final = "README.md"
 
 
 def about(name: str) -> str:
     """Return what the definition of ``name`` says of it: its module's docstring."""
-    module = f"model_zoo.models.{zoo.model_folder(name).name}.definition"
-    return inspect.getdoc(importlib.import_module(module)) or ""
+    path = zoo.model_folder(name) / DEFINITION
+    return ast.get_docstring(ast.parse(path.read_bytes())) or ""
 
 
 def measured(name: str) -> Measured:

@@ -13,7 +13,7 @@ from wire_protocol.error_feedback import Sent, encode
 from wire_protocol.framing import frame
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import ClientUpdate, TrainingPlan
-from wire_protocol.params import ParamLayout, Vector
+from wire_protocol.params import Vector
 
 
 @dataclass(slots=True)
@@ -24,13 +24,13 @@ class SimulatedDevice:
         name: Decides, with seed and round, the order of its examples.
         examples: All it trains on.
         residual: What its codec left out so far, shape ``[federated size]``.
-        kept: Its last trained parameters, where some of them are personal.
+        own: Its personal parameters as it last trained them, if the model has any.
     """
 
     name: str
     examples: Examples
     residual: Vector | None = field(default=None, repr=False)
-    kept: Vector | None = field(default=None, repr=False)
+    own: Vector | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, shard: Shard) -> Self:
@@ -57,7 +57,7 @@ class SimulatedDevice:
             EncodeError: The delta is not finite.
         """
         layout = manifest.layout
-        base = held if self.kept is None else with_personal(layout, held, self.kept)
+        base = held if self.own is None else layout.scatter_personal(held, self.own)
         local = train(
             trainer,
             self.examples,
@@ -66,8 +66,8 @@ class SimulatedDevice:
             batch=manifest.batch,
             seed=order_of_examples(plan, device=self.name, round_id=round_number),
         )
-        if any(spec.personal for spec in layout.specs):
-            self.kept = local.params
+        own = layout.gather_personal(local.params)
+        self.own = own if own.size else None
         sent = encode(
             layout.gather(local.params - base), residual=self.residual, codec=codec
         )
@@ -86,9 +86,3 @@ class SimulatedDevice:
             evaluation=None,
         )
         return frame(head, sent.payload)
-
-
-def with_personal(layout: ParamLayout, params: Vector, own: Vector) -> Vector:
-    """Return ``params`` with the personal parameters of ``own``, both ``[size]``."""
-    pairs = zip(layout.specs, layout.split(params), layout.split(own), strict=True)
-    return layout.join([mine if spec.personal else all_ for spec, all_, mine in pairs])

@@ -15,8 +15,12 @@ from broker_server.sampling import draw_cohort
 from broker_server.server_optimizers import optimizer_named
 from edge_agent.trainers.trainer import Trainer
 from tools.simulation.devices import SimulatedDevice
-from tools.simulation.feature_statistics import channel_sums, standardized
 from wire_protocol.codecs import codec_named
+from wire_protocol.feature_statistics import (
+    channels_of,
+    feature_statistics,
+    standardized,
+)
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import TrainingPlan
 from wire_protocol.params import Vector
@@ -134,5 +138,9 @@ def first_params(
     layout = manifest.layout
     optimizer = optimizer_named("fedavg", beta=0.0, learning_rate=1.0)
     drawn = first_model(layout, optimizer, seed=seed, initial=initial).params
-    sums = (channel_sums(device.examples.x) for device in devices)
-    return standardized(layout, drawn, sums)
+    if not channels_of(layout):
+        return drawn
+    told = (feature_statistics(device.examples.x) for device in devices)
+    return standardized(
+        drawn, layout, parts=[part for part in told if part is not None]
+    )
