@@ -3,6 +3,7 @@
 For building and verifying only; devices have their own trainers.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -73,20 +74,20 @@ def tflite_operators(folder: Path) -> frozenset[str]:
 
 
 def onnx_runtime(folder: Path) -> Runner:
-    """Run the ``.onnx`` files on ONNX Runtime, one thread."""
+    """Run the ``.onnx`` files on ONNX Runtime, one thread; each opened when asked."""
     onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    sessions = {
-        name: onnxruntime.InferenceSession(
+
+    @functools.cache
+    def opened(name: str) -> Any:  # noqa: ANN401 - untyped library
+        return onnxruntime.InferenceSession(
             str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        for name in ("train", "evaluate", "infer")
-    }
 
     def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
-        session = sessions[name]
+        session = opened(name)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(None, dict(given)), strict=True))
 
