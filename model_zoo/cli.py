@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model_zoo import zoo
+from model_zoo.quantize import cli as quantize
 from wire_protocol.errors import ConfigError
 
 
@@ -39,6 +40,8 @@ def add_commands(
     which.add_argument("--all", action="store_true", help="verify every model")
     leaf.add_argument("--json", action="store_true", help="print JSON")
     leaf.set_defaults(run=_verify)
+
+    quantize.add_command(leaves)
 
     leaf = leaves.add_parser("path", help="print the folder of an artifact")
     leaf.add_argument("name", metavar="NAME")

@@ -20,6 +20,8 @@ from wire_protocol.errors import ConfigError
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[str, Arrays], dict[str, NDArray[Any]]]
 """Runs the graph of that name on named arrays."""
+Single = Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
+"""Runs inference on one example ``[1, ...]``."""
 
 
 def oracle(model: Model, *, dtype: DTypeLike = np.float64) -> Runner:
@@ -74,14 +76,8 @@ def tflite_operators(folder: Path) -> frozenset[str]:
 
 def onnx_runtime(folder: Path) -> Runner:
     """Run the ``.onnx`` files on ONNX Runtime, one thread."""
-    onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
     sessions = {
-        name: onnxruntime.InferenceSession(
-            str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        name: _session(folder / f"{name}.onnx")
         for name in ("train", "evaluate", "infer")
     }
 
@@ -91,6 +87,27 @@ def onnx_runtime(folder: Path) -> Runner:
         return dict(zip(names, session.run(None, dict(given)), strict=True))
 
     return run
+
+
+def single(path: Path) -> Single:
+    """Run an inference file, ``.tflite`` or ``.onnx``, on its runtime; one thread."""
+    if path.suffix == ".onnx":
+        session = _session(path)
+        names = [output.name for output in session.get_outputs()]
+        return lambda x: dict(zip(names, session.run(None, {"x": x}), strict=True))
+    interpreter = _litert("interpreter").Interpreter(str(path), num_threads=1)
+    signature = interpreter.get_signature_runner("infer")
+    return lambda x: dict(signature(x=x))
+
+
+def _session(path: Path) -> Any:  # noqa: ANN401 - untyped library
+    onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _litert(module: str) -> ModuleType:
