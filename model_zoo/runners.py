@@ -62,8 +62,13 @@ def litert(folder: Path) -> Runner:
 
 def tflite_operators(folder: Path) -> frozenset[str]:
     """Return the names of all operators in ``model.tflite``, custom ones included."""
+    return operators(folder / "model.tflite")
+
+
+def operators(path: Path) -> frozenset[str]:
+    """Return the names of all operators in a TFLite file."""
     schema = _litert("schema_py_generated")
-    raw = (folder / "model.tflite").read_bytes()
+    raw = path.read_bytes()
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(raw, 0))
     names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
     return frozenset(

@@ -129,9 +129,7 @@ def _answers(
 def _judgement(
     model: Model, form: Format, *, answers: Mapping[Format, Answers], judging: Judging
 ) -> Judgement:
-    return compare(
-        model.task, answers[_reference(form)], answers[form], y=judging.y
-    )
+    return compare(model.task, answers[_reference(form)], answers[form], y=judging.y)
 
 
 def _ref(path: Path) -> FileRef:

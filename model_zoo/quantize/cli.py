@@ -77,8 +77,7 @@ def _quantize(args: argparse.Namespace) -> int:
             model,
             params,
             calibration=x,
-            judging=judge
-            and judging(model, judge, seed=args.seed, environ=os.environ),
+            judging=judge and judging(model, judge, seed=args.seed, environ=os.environ),
             folder=folder,
             formats=formats,
         )
@@ -112,8 +111,7 @@ def _show(record: "Quantized", folder: Path) -> None:
     )
     for file in record.files:
         print(
-            f"  {folder / file_name(file.format)}  {file.ref.size} bytes"
-            f"{_judged(file)}"
+            f"  {folder / file_name(file.format)}  {file.ref.size} bytes{_judged(file)}"
         )
 
 

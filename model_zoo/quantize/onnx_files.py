@@ -27,7 +27,7 @@ from onnxruntime.quantization import (
 INT8_OPERATORS: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-class _Examples(CalibrationDataReader):  # type: ignore[misc] - untyped library
+class _Examples(CalibrationDataReader):  # type: ignore[misc]
     """Hands out one example at a time."""
 
     def __init__(self, examples: NDArray[np.float32]) -> None:
@@ -60,9 +60,6 @@ def in_int8(model: bytes, *, examples: NDArray[np.float32]) -> bytes:
             extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
         )
         return target.read_bytes()
-
-
-
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def _named(path: Path, layout: ParamLayout) -> Vector:
         raise ConfigError(error.problem, remedy=_REMEDY) from error
     for spec in layout.specs:
         array = arrays[spec.name]
-        if (array.dtype, array.shape) != (np.float32, spec.shape):
+        if array.dtype != np.float32 or array.shape != spec.shape:
             raise ConfigError(
                 f"{path}: {spec.name} is {array.dtype} {list(array.shape)}, not "
                 f"float32 {list(spec.shape)}",

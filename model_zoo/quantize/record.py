@@ -16,9 +16,7 @@ NAME: Final = "quantized.json"
 FORMAT: Final = 1
 MAX_BYTES: Final = 64 * 1024
 
-Format = Literal[
-    "tflite-int8", "tflite-f16", "tflite-f32", "onnx-int8", "onnx-f32"
-]
+Format = Literal["tflite-int8", "tflite-f16", "tflite-f32", "onnx-int8", "onnx-f32"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
