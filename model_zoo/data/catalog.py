@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from model_zoo.data import digits, mnist_by_writer, sp_sw_har
+from model_zoo.data import digits, fsdd, mnist_by_writer, sp_sw_har, uci_har
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.origin import load_origin
 from model_zoo.data.partition import seeded
@@ -53,6 +53,23 @@ SETS: Final[Mapping[str, Entry]] = {
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
         ),
+    ),
+    "fsdd": Entry(
+        "3,000 spoken digits, a client is one of 5 devices of 6 people",
+        None,
+        lambda _, environ: fsdd.assemble(load_origin(fsdd.ORIGIN, environ)),
+    ),
+    "fsdd-by-speaker": Entry(
+        "the same, a client is one of 6 people",
+        None,
+        lambda _, environ: fsdd.assemble(
+            load_origin(fsdd.ORIGIN, environ), by_speaker=True
+        ),
+    ),
+    "uci-har": Entry(
+        "10,299 windows of 265 motion features, a client is one of 30 people",
+        None,
+        lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
 }
 
