@@ -1,4 +1,4 @@
-"""``edgefed agent``: take part in a federation, tell what works, what it learns from."""
+"""``edgefed agent``: take part in a federation, and tell what is here for it."""
 
 import argparse
 import asyncio

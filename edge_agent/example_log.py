@@ -5,6 +5,7 @@ since SD cards wear out, into segment files of which the oldest is dropped when 
 are too many. What a power cut takes is the examples that waited.
 """
 
+import contextlib
 import hashlib
 import logging
 import threading
@@ -42,6 +43,8 @@ from wire_protocol.selftest import Targets
 log = logging.getLogger(__name__)
 
 FOLDER: Final = "examples"
+OVER_BUDGET: Final = "write_mib_a_day is spent for now"
+TOO_MANY: Final = "too many wait to be written"
 _SEGMENTS: Final = 8
 _DAY_S: Final = 86_400.0
 _MIB: Final = 1 << 20
@@ -163,8 +166,8 @@ class ExampleLog:
         last = self._segments[-1] if self._segments else None
         return (last.first + last.count if last else 0) + len(self._waiting)
 
-    def append(self, x: Vector, y: Targets) -> bool:
-        """Take an example; False if that would write more than is allowed now.
+    def append(self, x: Vector, y: Targets) -> str:
+        """Take an example, or return why not now; empty: it is taken.
 
         Raises:
             ConfigError: It is not like the others.
@@ -175,12 +178,13 @@ class ExampleLog:
             now = self._clock()
             self._grow_allowance(at=now)
             if self._allowed < self.form.record_bytes:
-                return False
+                return OVER_BUDGET
+            # a disk that is full for long must not fill the memory
+            if len(self._waiting) >= max(4 * self._limits.waiting, 16):
+                return TOO_MANY
             self._allowed -= self.form.record_bytes
             self._waiting.append((x.copy(), y))  # the caller may fill it anew
-            # a disk that is full for long must not fill the memory
-            del self._waiting[: -max(4 * self._limits.waiting, 16)]
-        return True
+        return ""
 
     def flush(self) -> int:
         """Write what waits; return how many examples that were.
@@ -243,6 +247,9 @@ class ExampleLog:
         for segment in found.segments:
             if not segment.count:
                 self._files.remove(segment.path)
+            elif segment.path.stat().st_size > segment.end:
+                with contextlib.suppress(StorageError):  # the next batch cuts it too
+                    self._files.append(segment.path, b"", at=segment.end)
         had = segments[0].form if segments else form
         wants = form or (had and replace(had, recipe=self._recipe))
         if had and wants and any(segment.form != wants for segment in segments):
@@ -258,7 +265,7 @@ class ExampleLog:
     def _check(self, x: Vector, y: Targets) -> None:
         if self.form is None:
             self.form = form_of(x, y, recipe=self._recipe)
-        outputs = () if y.ndim == 0 else (self.form.outputs,)
+        outputs = () if self.form.targets == "classes" else (self.form.outputs,)
         if x.shape != self.form.shape or y.shape != outputs:
             raise ConfigError(
                 f"an example has x {list(x.shape)} and y {list(y.shape)}, those "

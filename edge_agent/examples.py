@@ -217,27 +217,6 @@ class ExampleStore:
         self.snapshot("").check_fit(manifest)
 
 
-def feature_statistics(
-    x: Vector,
-) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """Return count, sums ``[C]`` and sums of squares ``[C]`` over the last axis.
-
-    They are taken over all other axes, in float64 and in chunks of bounded size.
-
-    >>> count, sums, squares = feature_statistics(np.ones((2, 3, 2), np.float32))
-    >>> count, sums.tolist(), squares.tolist()
-    (6, [6.0, 6.0], [6.0, 6.0])
-    """
-    rows = x.reshape(-1, x.shape[-1])
-    sums, squares = np.zeros((2, x.shape[-1]), np.float64)
-    step = max(1, _CHUNK // max(1, x.shape[-1]))
-    for start in range(0, len(rows), step):
-        chunk = rows[start : start + step].astype(np.float64)
-        sums += chunk.sum(axis=0)
-        squares += np.square(chunk).sum(axis=0)
-    return len(rows), sums, squares
-
-
 def checksum(examples: Examples) -> int:
     """Return a CRC-32 of every bit of ``examples``."""
     crc = 0

@@ -274,7 +274,7 @@ class Service:
                 if payload == b"offline" and not retained and self._connection.up:
                     self._chores.begin(self._presence.say_online())
             case ("server", "info"):
-                self._greeting.receive(payload)
+                self._presence.channels = self._greeting.receive(payload).channels
                 # a server that greets may have forgotten us, or taken us for offline
                 self._chores.begin(self._greet(online=not retained))
             case _:

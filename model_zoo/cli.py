@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model_zoo import zoo
 from model_zoo.data import cli as data_cli
+from model_zoo.quantize import cli as quantize
 from model_zoo.scaffold.cli import add_new
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
@@ -54,6 +55,7 @@ def add_commands(
         "--write", action="store_true", help="into the model's folder, as README.md"
     )
     leaf.set_defaults(run=_card)
+    quantize.add_command(leaves)
 
     leaf = leaves.add_parser("path", help="print the folder of an artifact")
     leaf.add_argument("name", metavar="NAME")

@@ -1,13 +1,15 @@
 """The TFLite backend: emits the graphs as one file with a signature for each.
 
-The only importer of TensorFlow, which is needed to build artifacts and for nothing
-else. Only operators builtin to TFLite are allowed, so every runtime can run the file.
+With ``quantize.tflite_files`` the only importer of TensorFlow, which is needed to build
+files and for nothing else. Only operators builtin to TFLite are allowed, so every
+runtime can run the file.
 """
 # ruff: noqa: D102 - ``Backend`` documents the methods, once.
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,9 @@ class TfliteBackend:
     def tile(self, a: Tensor, times: Shape) -> Tensor:
         return tf.tile(a, times)
 
+    def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        return tf.concat(parts, axis)
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.add(a, b)
 
@@ -62,6 +67,9 @@ class TfliteBackend:
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.maximum(a, b)
 
+    def minimum(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.minimum(a, b)
+
     def equal(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.cast(tf.equal(a, b), tf.float32)
 
@@ -73,6 +81,18 @@ class TfliteBackend:
 
     def sqrt(self, a: Tensor) -> Tensor:
         return tf.sqrt(a)
+
+    def floor(self, a: Tensor) -> Tensor:
+        return tf.floor(a)
+
+    def tanh(self, a: Tensor) -> Tensor:
+        return tf.tanh(a)
+
+    def sigmoid(self, a: Tensor) -> Tensor:
+        return tf.sigmoid(a)
+
+    def as_float(self, a: Tensor) -> Tensor:
+        return tf.cast(a, tf.float32)
 
     def relu(self, a: Tensor) -> Tensor:
         return tf.nn.relu(a)
@@ -117,6 +137,18 @@ class TfliteBackend:
         shape = (count, *sides, channels)
         return tf.nn.conv2d_transpose(dy, kernel, shape, strides, "VALID")
 
+    def depthwise_conv2d(
+        self, x: Tensor, kernel: Tensor, *, strides: Pair, dilations: Pair
+    ) -> Tensor:
+        # Not tf.nn.depthwise_conv2d: it dilates by SPACE_TO_BATCH and back.
+        return tf.raw_ops.DepthwiseConv2dNative(
+            input=x,
+            filter=tf.expand_dims(kernel, 3),
+            strides=[1, *strides, 1],
+            padding="VALID",
+            dilations=[1, *dilations, 1],
+        )
+
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         return tf.nn.max_pool2d(x, window, window, "VALID")
 
@@ -133,19 +165,25 @@ class TfliteBackend:
 
 def emit(graphs: tuple[Graph, ...]) -> bytes:
     """Return a TFLite file whose signatures are the graphs."""
-    module = tf.Module()
-    functions = {graph.name: _function(graph) for graph in graphs}
+    functions = {graph.name: traced(TfliteBackend(), graph) for graph in graphs}
+    with converting(functions) as converter:
+        return bytes(converter.convert())
+
+
+@contextmanager
+def converting(functions: dict[str, Callable[..., Tensor]]) -> Iterator[Any]:
+    """Yield a converter to builtin operators; its files are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=functions)
+        tf.saved_model.save(tf.Module(), folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(functions)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(converter.convert())
+        yield converter
 
 
-def _function(graph: Graph) -> Callable[..., Tensor]:
-    backend = TfliteBackend()
+def traced(backend: TfliteBackend, graph: Graph) -> Callable[..., Tensor]:
+    """Return the graph as a concrete function of its ports, in order."""
     specs = [
         tf.TensorSpec(port.shape, port.dtype, name=port.name) for port in graph.inputs
     ]

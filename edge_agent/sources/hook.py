@@ -29,7 +29,7 @@ from wire_protocol.selftest import Targets
 log = logging.getLogger(__name__)
 
 MAX_LABEL: Final = 65_535
-_PAUSE_S: Final = 1.0
+_PAUSE_S: Final = 0.2
 _REMEDY: Final = "correct it; docs/examples.md shows what it is to yield"
 
 
@@ -64,7 +64,8 @@ def example_of(item: object) -> tuple[Vector, Targets]:
     """Return ``x`` and ``y`` of what a hook yielded, or raise ``ConfigError``."""
     x, y = item if isinstance(item, tuple) and len(item) == 2 else (item, None)
     try:
-        values = np.asarray(x, np.float32)
+        with np.errstate(over="ignore"):  # what is too large is not finite
+            values = np.asarray(x, np.float32)
         if not values.ndim or not values.size or not np.isfinite(values).all():
             raise ConfigError(
                 f"x has shape {list(values.shape)}, or a value that is not finite",
@@ -104,8 +105,8 @@ class Hook:
         try:
             for item in self._function(self._log.next_number):
                 x, y = example_of(item)
-                # more than the card may take: the hook waits, nothing is lost
-                while not self._stop.is_set() and not self._log.append(x, y):
+                # faster than the card may be written: the hook waits, nothing is lost
+                while not self._stop.is_set() and self._log.append(x, y):
                     self._stop.wait(_PAUSE_S)
                 if self._stop.is_set():
                     return
@@ -179,7 +180,8 @@ def _targets(y: Any) -> Targets:  # noqa: ANN401 - it is the user's
             "class) or numbers [K]",
             remedy=_REMEDY,
         )
-    numbers = np.atleast_1d(given).astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = np.atleast_1d(given).astype(np.float32)
     if not np.isfinite(numbers).all():
         raise ConfigError("y has a value that is not finite", remedy=_REMEDY)
     return numbers

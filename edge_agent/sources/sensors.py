@@ -27,7 +27,6 @@ from wire_protocol.errors import ConfigError, DecodeError
 log = logging.getLogger(__name__)
 
 _OUR_TOPICS: Final = "edgefed/"
-OVER_BUDGET: Final = "the day's write budget is spent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +168,8 @@ class Sensors:
             made = self._maker.push(row, self._label)
             if isinstance(made, str):
                 self._complain(made, about="a window")
-            elif made is not None and not self._log.append(made.x, made.y):
-                self._complain(OVER_BUDGET, about="write_mib_a_day")
+            elif made is not None and (problem := self._log.append(made.x, made.y)):
+                self._complain(problem, about="[data.store]")
 
     def _complain(self, problem: str, *, about: str) -> None:
         text = f"{about}: {problem}"

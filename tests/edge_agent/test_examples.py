@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.examples import ExampleStore, MisfitError, feature_statistics
+from edge_agent.examples import ExampleStore, MisfitError
 from model_zoo import zoo
 from tests.edge_agent.agents import write_examples
 from wire_protocol.errors import ConfigError
@@ -165,31 +165,6 @@ def test_a_changed_file_is_another_snapshot(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=x + 1, y=GOOD_Y)
     keys = {load(tmp_path / name).snapshot("").key for name in ("a.npz", "b.npz")}
     assert len(keys) == 2
-
-
-@given(
-    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
-    count=st.integers(0, 30),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_feature_statistics_are_sums_over_all_but_the_last_axis(
-    shape: list[int], count: int, seed: int
-) -> None:
-    x = np.random.default_rng(seed).normal(3, 100, (count, *shape)).astype(np.float32)
-    rows, sums, squares = feature_statistics(x)
-    flat = x.reshape(-1, shape[-1]).astype(np.float64)
-    assert rows == len(flat)
-    np.testing.assert_allclose(sums, flat.sum(axis=0), rtol=1e-12, atol=1e-9)
-    np.testing.assert_allclose(squares, (flat**2).sum(axis=0), rtol=1e-12)
-
-
-def test_feature_statistics_lose_nothing_in_chunks() -> None:
-    x = np.ones((200_000, 2), np.float32) * np.float32(1000.001)
-    rows, sums, squares = feature_statistics(x)
-    value = float(np.float32(1000.001))
-    assert rows == 200_000
-    np.testing.assert_allclose(sums, rows * value, rtol=1e-13)
-    np.testing.assert_allclose(squares, rows * value**2, rtol=1e-13)
 
 
 def test_examples_of_another_task_do_not_fit_the_model(tmp_path: Path) -> None:
