@@ -11,7 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from model_zoo.data import digits, mnist_by_writer, sp_sw_har
+from model_zoo.data import (
+    citylearn_homes,
+    digits,
+    mnist_by_writer,
+    skab,
+    sp_sw_har,
+)
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.origin import load_origin
 from model_zoo.data.partition import seeded
@@ -52,6 +58,18 @@ SETS: Final[Mapping[str, Entry]] = {
         None,
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
+        ),
+    ),
+    "skab": Entry(
+        "1,949 windows of a water pump, a client is one of 35 runs",
+        None,
+        lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
+    ),
+    "citylearn-homes": Entry(
+        "148,512 days of hourly load, a client is one of 17 homes",
+        None,
+        lambda _, environ: citylearn_homes.assemble(
+            load_origin(citylearn_homes.ORIGIN, environ)
         ),
     ),
 }
