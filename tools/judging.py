@@ -60,7 +60,7 @@ def judge_of(
             scores = anomaly_scores(
                 runner, federation.test_x, params=params, manifest=manifest
             )
-            return roc_auc(scores, federation.test_y == 1)
+            return roc_auc(scores, positive=federation.test_y == 1)
 
         return Judge(metric, ranked)
 

@@ -1,50 +1,69 @@
-"""Metrics: the area under the curve is a probability, and knows ties."""
+"""Metrics: which values are better, and areas under ROC curves."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from sklearn.metrics import roc_auc_score
 
-from model_zoo.metrics import METRICS, roc_auc
+from model_zoo.metrics import METRICS, client_roc_aucs, roc_auc
 from wire_protocol.errors import ConfigError
-from wire_protocol.manifest import TASKS
+from wire_protocol.manifest import TASKS, Task
 
-KINDS = arrays(np.bool_, st.integers(2, 40)).filter(
-    lambda kinds: 0 < kinds.sum() < kinds.size
-)
+# Few different scores, so that many are equal.
+rows = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30)
+both_kinds = rows.filter(lambda them: len({anomaly for _, anomaly in them}) == 2)
 
 
-@given(positive=KINDS, data=st.data())
-def test_the_area_is_the_share_of_pairs_in_order(
-    positive: np.ndarray[tuple[int], np.dtype[np.bool_]], data: st.DataObject
+def split(them: list[tuple[int, bool]]) -> tuple[np.ndarray, np.ndarray]:
+    scores, positive = zip(*them, strict=True)
+    return np.array(scores, np.float64), np.array(positive, np.bool_)
+
+
+@given(them=both_kinds)
+def test_it_is_the_share_of_pairs_that_are_told_apart(
+    them: list[tuple[int, bool]],
 ) -> None:
-    levels = st.sampled_from([0.0, 0.25, 0.5, 2.0])  # so that some are equal
-    scores = np.array(
-        data.draw(st.lists(levels, min_size=len(positive), max_size=len(positive)))
+    scores, positive = split(them)
+    pairs = scores[positive][:, np.newaxis] - scores[~positive]
+    area = roc_auc(scores, positive=positive)
+    assert area == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+    assert area == pytest.approx(roc_auc_score(positive, scores))
+    assert roc_auc(-scores, positive=positive) == pytest.approx(1 - area)
+    assert roc_auc(np.exp(scores), positive=positive) == area
+
+
+def test_clients_with_one_kind_have_no_area_of_their_own() -> None:
+    areas = client_roc_aucs(
+        np.array([1.0, 2.0, 3.0, 9.0, 8.0]),
+        positive=np.array([False, True, True, True, False]),
+        client=np.array([4, 4, 5, 7, 7]),
     )
-    high, low = scores[positive][:, None], scores[~positive][None]
-    pairs = (high > low) + 0.5 * (high == low)
-    assert roc_auc(scores, positive) == pytest.approx(pairs.mean())
+    assert areas == {4: 1.0, 7: 1.0}
 
 
-def test_the_area_is_that_of_scikit_learn() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(5)
-    scores, positive = rng.integers(0, 30, 500) / 7, rng.random(500) < 0.3
-    assert roc_auc(scores, positive) == pytest.approx(
-        metrics.roc_auc_score(positive, scores)
-    )
+WRONG = {
+    "one kind": (np.zeros(3), np.ones(3, np.bool_), "3 anomalous and 0 normal"),
+    "nothing": (np.zeros(0), np.zeros(0, np.bool_), "0 anomalous and 0 normal"),
+    "not finite": (np.array([0, np.nan]), np.array([True, False]), "not finite"),
+    "lengths": (np.zeros(3), np.array([True, False]), "do not fit"),
+    "a matrix": (np.zeros((2, 2)), np.eye(2, dtype=np.bool_), "do not fit"),
+}
 
 
-def test_one_kind_alone_cannot_be_ranked() -> None:
-    with pytest.raises(ConfigError, match="one kind"):
-        roc_auc(np.zeros(3), np.ones(3, np.bool_))
+@pytest.mark.parametrize(
+    ("scores", "positive", "says"), WRONG.values(), ids=list(WRONG)
+)
+def test_what_has_no_area_is_refused(
+    scores: np.ndarray, positive: np.ndarray, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        roc_auc(scores, positive=positive)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_target_is_reached_from_the_better_side(task: str) -> None:
-    metric = METRICS[task]  # type: ignore[index]
+def test_a_target_is_reached_from_the_better_side(task: Task) -> None:
+    metric = METRICS[task]
     better, worse = (0.9, 0.1) if metric.better == "higher" else (0.1, 0.9)
     assert metric.reaches(better, 0.5)
     assert metric.reaches(0.5, 0.5)
