@@ -38,6 +38,15 @@ class _Counting(NumpyBackend):
         self.macs += y.size * math.prod(kernel.shape[:3])
         return y
 
+    def depthwise_conv2d(
+        self, x: _Array, kernel: _Array, *, strides: Pair, dilations: Pair
+    ) -> _Array:
+        y: _Array = super().depthwise_conv2d(
+            x, kernel, strides=strides, dilations=dilations
+        )
+        self.macs += y.size * math.prod(kernel.shape[:2])
+        return y
+
     def conv2d_transpose(self, dy: _Array, kernel: _Array, *, strides: Pair) -> _Array:
         x: _Array = super().conv2d_transpose(dy, kernel, strides=strides)
         self.macs += dy.size * math.prod(kernel.shape[:3])

@@ -1,4 +1,10 @@
-"""Metrics: what people are told of a model, one for each task. Pure."""
+"""What people are told of a model, by its task; and areas under ROC curves. Pure.
+
+>>> METRICS["regression"].name
+'mean absolute error'
+>>> roc_auc(np.array([0.1, 0.4, 0.4, 0.9]), positive=np.array([0, 0, 1, 1]) == 1)
+0.875
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,28 +46,57 @@ METRICS: Final[Mapping[Task, Metric]] = {
 }
 
 
-def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Return the probability that a positive's score is above a negative's.
+def roc_auc(scores: NDArray[np.floating], *, positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often an anomaly scores above a normal example.
 
-    Equal scores count half (the Mann-Whitney statistic; Hanley & McNeil, Radiology
-    1982).
-
-    >>> roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    0.75
+    An equal score counts half (Mann and Whitney 1947; Hanley and McNeil 1982).
 
     Args:
-        scores: Shape ``[N]``.
-        positive: Shape ``[N]``; at least one of each kind.
+        scores: Higher is more anomalous, shape ``[N]``.
+        positive: Which examples are anomalous, shape ``[N]``.
 
     Raises:
-        ConfigError: All examples are of one kind.
+        ConfigError: One of the two kinds is missing, or a score is not finite.
     """
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        raise ConfigError("all judging examples are of one kind, so none can rank them")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks = (last - (counts - 1) / 2)[place]  # the mean rank of equal scores, from 1
-    above = float(ranks[positive].sum()) - positives * (positives + 1) / 2
-    return above / (positives * negatives)
+    if scores.shape != positive.shape or scores.ndim != 1:
+        raise ConfigError(
+            f"scores {list(scores.shape)} do not fit marks {list(positive.shape)}"
+        )
+    if not np.isfinite(scores).all():
+        raise ConfigError("an anomaly score is not finite")
+    anomalies = int(positive.sum())
+    normal = len(positive) - anomalies
+    if not anomalies or not normal:
+        raise ConfigError(
+            f"{anomalies} anomalous and {normal} normal examples have no ROC curve"
+        )
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    # Equal scores share the mean of the ranks they take together.
+    last = np.cumsum(count)
+    rank = (last - (count - 1) / 2)[place]
+    above = rank[positive].sum() - anomalies * (anomalies + 1) / 2
+    return float(above / (anomalies * normal))
+
+
+def client_roc_aucs(
+    scores: NDArray[np.floating],
+    *,
+    positive: NDArray[np.bool_],
+    client: NDArray[np.integer],
+) -> dict[int, float]:
+    """Area under the ROC curve of each client that has both kinds of examples.
+
+    A threshold is set device by device, so their mean says more than one area over the
+    mixed scores of all.
+
+    Args:
+        scores: Higher is more anomalous, shape ``[N]``.
+        positive: Which examples are anomalous, shape ``[N]``.
+        client: Whose each example is, shape ``[N]``.
+    """
+    areas = {}
+    for owner in np.unique(client).tolist():
+        mine = client == owner
+        if 0 < positive[mine].sum() < mine.sum():
+            areas[owner] = roc_auc(scores[mine], positive=positive[mine])
+    return areas

@@ -15,9 +15,11 @@ from edge_agent.examples import Examples
 from edge_agent.runtimes import RuntimeName
 from edge_agent.trainers.trainer import Trainer
 from edge_agent.training import evaluate
+from model_zoo.data.dataset import Dataset
 from model_zoo.data.federation import Federation
 from model_zoo.metrics import METRICS, Metric, roc_auc
 from model_zoo.runners import Runner, litert, onnx_runtime
+from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
 from wire_protocol.params import Vector
 
@@ -58,7 +60,7 @@ def judge_of(
             scores = anomaly_scores(
                 runner, federation.test_x, params=params, manifest=manifest
             )
-            return roc_auc(scores, federation.test_y == 1)
+            return roc_auc(scores, positive=federation.test_y == 1)
 
         return Judge(metric, ranked)
 
@@ -69,6 +71,38 @@ def judge_of(
         return verdict.metric_sum / verdict.examples
 
     return Judge(metric, mean)
+
+
+def check_fit(dataset: Dataset, manifest: Manifest, *, remedy: str) -> None:
+    """Raise ``ConfigError`` unless the model takes the data set.
+
+    Args:
+        dataset: Its task, and the shapes of its examples and targets.
+        manifest: Of the model.
+        remedy: What to do otherwise.
+    """
+    outputs: int = manifest.outputs
+    match dataset.task:
+        case "classification":
+            outputs = len(dataset.classes)
+        case "regression" | "binary":
+            outputs = dataset.y.shape[1]
+        case "reconstruction":
+            pass
+    given = (dataset.task, dataset.example_shape, outputs)
+    taken = (manifest.task, manifest.input_shape, manifest.outputs)
+    if given != taken:
+        raise ConfigError(
+            f"wrong model for the data: {manifest.name} is for {_words(taken)}; "
+            f"{dataset.name} is {_words(given)}",
+            remedy=remedy,
+        )
+
+
+def _words(form: tuple[str, tuple[int, ...], int]) -> str:
+    task, shape, outputs = form
+    what = "classes" if task == "classification" else "outputs"
+    return f"{task} of {list(shape)} in {outputs} {what}"
 
 
 def anomaly_scores(

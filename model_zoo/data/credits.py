@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from model_zoo.data import fsdd, mnist_by_writer, sp_sw_har, uci_har
+from model_zoo.data import (
+    citylearn_homes,
+    fsdd,
+    mnist_by_writer,
+    skab,
+    sp_sw_har,
+    uci_har,
+)
 from model_zoo.data.origin import Origin
 
 
@@ -33,6 +40,8 @@ CREDITS: Final[Mapping[str, Credit]] = {
     "mnist-by-writer": Credit.of(mnist_by_writer.ORIGIN),
     "fsdd": Credit.of(fsdd.ORIGIN),
     "fsdd-by-speaker": Credit.of(fsdd.ORIGIN),
+    "skab": Credit.of(skab.ORIGIN),
+    "citylearn-homes": Credit.of(citylearn_homes.ORIGIN),
     "uci-har": Credit.of(uci_har.ORIGIN),
 }
 """By the name of the set in ``model_zoo.data.catalog``."""
