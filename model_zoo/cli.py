@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model_zoo import zoo
+from model_zoo.importing.cli import add_import
 from model_zoo.scaffold.cli import add_new
 from wire_protocol.errors import ConfigError
 
@@ -49,6 +50,7 @@ def add_commands(
     leaf.set_defaults(run=_path)
 
     add_new(leaves)
+    add_import(leaves)
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -71,10 +71,13 @@ def _movement(seed: int) -> Iterator[tuple[str, tuple[float, float, float]]]:
     for label, hertz in zip(LABELS, _HERTZ, strict=True):
         for row in range(_ROWS):
             swing = math.sin(2 * math.pi * hertz * row / 10 + rng.gauss(0, 0.1))
-            yield label, (
-                9.8 * tilt + 2 * swing + rng.gauss(0, 0.3),
-                2 * swing + rng.gauss(0, 0.3),
-                9.8 + rng.gauss(0, 0.3),
+            yield (
+                label,
+                (
+                    9.8 * tilt + 2 * swing + rng.gauss(0, 0.3),
+                    2 * swing + rng.gauss(0, 0.3),
+                    9.8 + rng.gauss(0, 0.3),
+                ),
             )
 
 
