@@ -7,6 +7,7 @@ no tensor has more than four dimensions: more of them abort some TFLite runtimes
 This module is pure.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,8 +45,11 @@ class Backend(Protocol):
     def tile(self, a: Tensor, times: Shape) -> Tensor:
         """Repeat ``a`` as a whole, along every dimension."""
 
+    def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Put tensors one after the other along a dimension."""
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
-        """Compute ``a + b``; this and the next four broadcast."""
+        """Compute ``a + b``; this and the next six broadcast."""
 
     def sub(self, a: Tensor, b: Tensor) -> Tensor:
         """Compute ``a - b``."""
@@ -59,8 +63,11 @@ class Backend(Protocol):
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         """Compute the greater one, element by element."""
 
+    def minimum(self, a: Tensor, b: Tensor) -> Tensor:
+        """Compute the lesser one, element by element."""
+
     def equal(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return 1.0 where two tensors of one shape are equal, else 0.0."""
+        """Return 1.0 where they are equal, else 0.0."""
 
     def exp(self, a: Tensor) -> Tensor:
         """Compute the exponential."""
@@ -70,6 +77,18 @@ class Backend(Protocol):
 
     def sqrt(self, a: Tensor) -> Tensor:
         """Compute the square root."""
+
+    def floor(self, a: Tensor) -> Tensor:
+        """Compute the greatest whole number that is not above."""
+
+    def tanh(self, a: Tensor) -> Tensor:
+        """Compute the hyperbolic tangent."""
+
+    def sigmoid(self, a: Tensor) -> Tensor:
+        """Compute ``1 / (1 + exp(-a))``."""
+
+    def as_float(self, a: Tensor) -> Tensor:
+        """Turn int32 into the backend's float type."""
 
     def relu(self, a: Tensor) -> Tensor:
         """Compute ``max(a, 0)``."""
@@ -98,6 +117,11 @@ class Backend(Protocol):
 
     def conv2d_transpose(self, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tensor:
         """Apply the adjoint of ``conv2d``: ``dy[N,h,w,O]`` to the smallest input."""
+
+    def depthwise_conv2d(
+        self, x: Tensor, kernel: Tensor, *, strides: Pair, dilations: Pair
+    ) -> Tensor:
+        """Correlate each channel of ``x[N,H,W,C]`` with its own ``kernel[h,w,C]``."""
 
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         """Return the greatest of every window; windows tile ``x[N,H,W,C]``."""

@@ -5,6 +5,7 @@ channels, the output's gradient as kernel, the stride as dilation. The gradient 
 input is the transposed convolution. Both are builtin operators everywhere.
 """
 
+import math
 from collections.abc import Callable
 
 from model_zoo.backend import Backend, Pair, Shape, Tensor
@@ -27,7 +28,9 @@ def conv2d(
 
     def output_shape(shape: Shape) -> Shape:
         require_rank("conv2d", shape, rank=3)
-        rows, columns = _spans(shape, size, stride=(stride, stride), padding=padding)
+        rows, columns = spans_over(
+            shape, size, stride=(stride, stride), padding=padding
+        )
         return (rows.count, columns.count, outputs)
 
     def specs(shape: Shape) -> tuple[ParamSpec, ...]:
@@ -37,14 +40,16 @@ def conv2d(
         b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
     ) -> tuple[Tensor, Pullback]:
         del seed
-        spans = _spans(b.shape(x)[1:], size, stride=(stride, stride), padding=padding)
-        y, pull = _correlate(
+        spans = spans_over(
+            b.shape(x)[1:], size, stride=(stride, stride), padding=padding
+        )
+        y, pull = correlate(
             b, fit(b, x, spans), kernel=params[0], strides=(stride, stride)
         )
 
         def pullback(dy: Tensor) -> Gradients:
             dx, dkernel = pull(dy)
-            return unfit(b, dx, spans), (dkernel, _bias_gradient(b, dy))
+            return unfit(b, dx, spans), (dkernel, bias_gradient(b, dy))
 
         return b.add(y, params[1]), pullback
 
@@ -58,7 +63,9 @@ def conv1d(
 
     def output_shape(shape: Shape) -> Shape:
         require_rank("conv1d", shape, rank=2)
-        _, span = _spans((1, *shape), (1, size), stride=(1, stride), padding=padding)
+        _, span = spans_over(
+            (1, *shape), (1, size), stride=(1, stride), padding=padding
+        )
         return (span.count, outputs)
 
     def specs(shape: Shape) -> tuple[ParamSpec, ...]:
@@ -70,20 +77,18 @@ def conv1d(
         del seed
         count, length, channels = b.shape(x)
         image = b.reshape(x, (count, 1, length, channels))
-        spans = _spans(
+        spans = spans_over(
             (1, length, channels), (1, size), stride=(1, stride), padding=padding
         )
         kernel = b.reshape(params[0], (1, size, channels, outputs))
-        y, pull = _correlate(
-            b, fit(b, image, spans), kernel=kernel, strides=(1, stride)
-        )
+        y, pull = correlate(b, fit(b, image, spans), kernel=kernel, strides=(1, stride))
         y_shape = b.shape(y)
 
         def pullback(dy: Tensor) -> Gradients:
             dx, dkernel = pull(b.reshape(dy, y_shape))
             dx = b.reshape(unfit(b, dx, spans), (count, length, channels))
             dkernel = b.reshape(dkernel, (size, channels, outputs))
-            return dx, (dkernel, _bias_gradient(b, dy))
+            return dx, (dkernel, bias_gradient(b, dy))
 
         flat = b.reshape(y, (count, y_shape[2], outputs))
         return b.add(flat, params[1]), pullback
@@ -91,9 +96,10 @@ def conv1d(
     return Layer("conv1d", output_shape, specs, apply)
 
 
-def _spans(
+def spans_over(
     shape: Shape, size: Pair, *, stride: Pair, padding: Padding
 ) -> tuple[Span, Span]:
+    """Place windows along both sides of an image ``[H, W, ...]``."""
     rows, columns = (
         Span.over(length, window=window, stride=step, padding=padding)
         for length, window, step in zip(shape[:2], size, stride, strict=True)
@@ -101,7 +107,7 @@ def _spans(
     return rows, columns
 
 
-def _correlate(
+def correlate(
     b: Backend, x: Tensor, *, kernel: Tensor, strides: Pair
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Correlate with windows that cover ``x`` exactly; the pullback gives both."""
@@ -122,9 +128,7 @@ def _correlate(
     return y, pull
 
 
-def _bias_gradient(b: Backend, dy: Tensor) -> Tensor:
-    *outer, channels = b.shape(dy)
-    rows = 1
-    for side in outer:
-        rows *= side
-    return b.sum(b.reshape(dy, (rows, channels)), 0)
+def bias_gradient(b: Backend, dy: Tensor) -> Tensor:
+    """Return the gradient by a bias of the last axis."""
+    shape = b.shape(dy)
+    return b.sum(b.reshape(dy, (math.prod(shape[:-1]), shape[-1])), 0)

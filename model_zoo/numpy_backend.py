@@ -4,6 +4,7 @@ Written for clarity, not speed; everything else is compared with it. Pure.
 """
 # ruff: noqa: D102 - ``Backend`` documents the methods, once.
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ class NumpyBackend:
     def tile(self, a: Array, times: Shape) -> Array:
         return np.tile(a, times)
 
+    def concat(self, parts: Sequence[Array], axis: int) -> Array:
+        return np.concatenate(parts, axis)
+
     def add(self, a: Array, b: Array) -> Array:
         return np.add(a, b)
 
@@ -58,6 +62,9 @@ class NumpyBackend:
     def maximum(self, a: Array, b: Array) -> Array:
         return np.maximum(a, b)
 
+    def minimum(self, a: Array, b: Array) -> Array:
+        return np.minimum(a, b)
+
     def equal(self, a: Array, b: Array) -> Array:
         return np.equal(a, b).astype(self.dtype)
 
@@ -69,6 +76,18 @@ class NumpyBackend:
 
     def sqrt(self, a: Array) -> Array:
         return np.sqrt(a)
+
+    def floor(self, a: Array) -> Array:
+        return np.floor(a)
+
+    def tanh(self, a: Array) -> Array:
+        return np.tanh(a)
+
+    def sigmoid(self, a: Array) -> Array:
+        return (1 + np.tanh(a / 2)) / 2  # no exponential that could overflow
+
+    def as_float(self, a: Array) -> Array:
+        return np.asarray(a, self.dtype)
 
     def relu(self, a: Array) -> Array:
         return np.maximum(a, 0)
@@ -94,13 +113,7 @@ class NumpyBackend:
     def conv2d(
         self, x: Array, kernel: Array, *, strides: Pair, dilations: Pair
     ) -> Array:
-        reach = tuple(
-            (side - 1) * step + 1
-            for side, step in zip(kernel.shape[:2], dilations, strict=True)
-        )
-        windows = sliding_window_view(x, reach, axis=(1, 2))
-        windows = windows[:, :: strides[0], :: strides[1]]
-        taps = windows[..., :: dilations[0], :: dilations[1]]
+        taps = _taps(x, kernel.shape[:2], strides=strides, dilations=dilations)
         y: Array = np.tensordot(taps, kernel, axes=((4, 5, 3), (0, 1, 2)))
         return y
 
@@ -116,6 +129,13 @@ class NumpyBackend:
                 reached = dx[:, i : i + down : strides[0], j : j + right : strides[1]]
                 reached += dy @ kernel[i, j].T
         return dx
+
+    def depthwise_conv2d(
+        self, x: Array, kernel: Array, *, strides: Pair, dilations: Pair
+    ) -> Array:
+        taps = _taps(x, kernel.shape[:2], strides=strides, dilations=dilations)
+        y: Array = np.einsum("nhwcij,ijc->nhwc", taps, kernel)
+        return y
 
     def max_pool(self, x: Array, window: Pair) -> Array:
         return np.asarray(_windows(x, window).max((2, 4)))
@@ -135,3 +155,13 @@ def _windows(x: Array, window: Pair) -> Array:
     count, rows, columns, channels = x.shape
     down, right = window
     return x.reshape(count, rows // down, down, columns // right, right, channels)
+
+
+def _taps(x: Array, size: Shape, *, strides: Pair, dilations: Pair) -> Array:
+    """Return what each place of a kernel sees: ``[N, H', W', C, h, w]``."""
+    reach = tuple(
+        (side - 1) * step + 1 for side, step in zip(size, dilations, strict=True)
+    )
+    windows = sliding_window_view(x, reach, axis=(1, 2))
+    windows = windows[:, :: strides[0], :: strides[1]]
+    return windows[..., :: dilations[0], :: dilations[1]]

@@ -76,6 +76,11 @@ class OnnxBackend:
         shape = tuple(s * t for s, t in zip(a.shape, times, strict=True))
         return self._node("Tile", a, self._ints(times), shape=shape)
 
+    def concat(self, parts: Sequence[Value], axis: int) -> Value:
+        shape = list(parts[0].shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        return self._node("Concat", *parts, shape=tuple(shape), axis=axis)
+
     def add(self, a: Value, b: Value) -> Value:
         return self._broadcast("Add", a, b)
 
@@ -91,8 +96,11 @@ class OnnxBackend:
     def maximum(self, a: Value, b: Value) -> Value:
         return self._broadcast("Max", a, b)
 
+    def minimum(self, a: Value, b: Value) -> Value:
+        return self._broadcast("Min", a, b)
+
     def equal(self, a: Value, b: Value) -> Value:
-        return self._as_float(self._broadcast("Equal", a, b))
+        return self.as_float(self._broadcast("Equal", a, b))
 
     def exp(self, a: Value) -> Value:
         return self._node("Exp", a, shape=a.shape)
@@ -103,12 +111,24 @@ class OnnxBackend:
     def sqrt(self, a: Value) -> Value:
         return self._node("Sqrt", a, shape=a.shape)
 
+    def floor(self, a: Value) -> Value:
+        return self._node("Floor", a, shape=a.shape)
+
+    def tanh(self, a: Value) -> Value:
+        return self._node("Tanh", a, shape=a.shape)
+
+    def sigmoid(self, a: Value) -> Value:
+        return self._node("Sigmoid", a, shape=a.shape)
+
+    def as_float(self, a: Value) -> Value:
+        return self._node("Cast", a, shape=a.shape, to=TensorProto.FLOAT)
+
     def relu(self, a: Value) -> Value:
         return self._node("Relu", a, shape=a.shape)
 
     def relu_mask(self, y: Value) -> Value:
         # Sign would do, but is three times slower on ONNX Runtime.
-        return self._as_float(self._broadcast("Greater", y, self.constant(0.0)))
+        return self.as_float(self._broadcast("Greater", y, self.constant(0.0)))
 
     def sum(self, a: Value, axis: int) -> Value:
         return self._reduce("ReduceSum", a, axis)
@@ -130,23 +150,8 @@ class OnnxBackend:
     def conv2d(
         self, x: Value, kernel: Value, *, strides: Pair, dilations: Pair
     ) -> Value:
-        images = self.transpose(x, (0, 3, 1, 2))
         weights = self.transpose(kernel, (3, 2, 0, 1))
-        sides = tuple(
-            (side - (reach - 1) * dilation - 1) // stride + 1
-            for side, reach, dilation, stride in zip(
-                x.shape[1:3], kernel.shape[:2], dilations, strides, strict=True
-            )
-        )
-        y = self._node(
-            "Conv",
-            images,
-            weights,
-            shape=(x.shape[0], kernel.shape[3], *sides),
-            strides=strides,
-            dilations=dilations,
-        )
-        return self.transpose(y, (0, 2, 3, 1))
+        return self._conv(x, weights, strides=strides, dilations=dilations)
 
     def conv2d_transpose(self, dy: Value, kernel: Value, *, strides: Pair) -> Value:
         images = self.transpose(dy, (0, 3, 1, 2))
@@ -166,6 +171,14 @@ class OnnxBackend:
         )
         return self.transpose(dx, (0, 2, 3, 1))
 
+    def depthwise_conv2d(
+        self, x: Value, kernel: Value, *, strides: Pair, dilations: Pair
+    ) -> Value:
+        height, width, channels = kernel.shape
+        weights = self.transpose(kernel, (2, 0, 1))
+        weights = self.reshape(weights, (channels, 1, height, width))
+        return self._conv(x, weights, strides=strides, dilations=dilations)
+
     def max_pool(self, x: Value, window: Pair) -> Value:
         return self._pool("MaxPool", x, window)
 
@@ -183,7 +196,7 @@ class OnnxBackend:
     def hits(self, logits: Value, labels: Value) -> Value:
         best = self._node("ArgMax", logits, shape=labels.shape, axis=1, keepdims=0)
         wide = self._node("Cast", labels, shape=labels.shape, to=TensorProto.INT64)
-        return self._as_float(self._broadcast("Equal", best, wide))
+        return self.as_float(self._broadcast("Equal", best, wide))
 
     def name_output(self, a: Value, name: str) -> None:
         """Give a result the name the contract asks for."""
@@ -213,12 +226,31 @@ class OnnxBackend:
     def _broadcast(self, kind: str, a: Value, b: Value) -> Value:
         return self._node(kind, a, b, shape=np.broadcast_shapes(a.shape, b.shape))
 
-    def _as_float(self, a: Value) -> Value:
-        return self._node("Cast", a, shape=a.shape, to=TensorProto.FLOAT)
-
     def _reduce(self, kind: str, a: Value, axis: int) -> Value:
         shape = (*a.shape[:axis], *a.shape[axis + 1 :])
         return self._node(kind, a, self._ints((axis,)), shape=shape, keepdims=0)
+
+    def _conv(
+        self, x: Value, weights: Value, *, strides: Pair, dilations: Pair
+    ) -> Value:
+        """Correlate with ``weights[O, C / groups, h, w]``."""
+        images = self.transpose(x, (0, 3, 1, 2))
+        sides = tuple(
+            (side - (reach - 1) * dilation - 1) // stride + 1
+            for side, reach, dilation, stride in zip(
+                x.shape[1:3], weights.shape[2:], dilations, strides, strict=True
+            )
+        )
+        y = self._node(
+            "Conv",
+            images,
+            weights,
+            shape=(x.shape[0], weights.shape[0], *sides),
+            strides=strides,
+            dilations=dilations,
+            group=x.shape[3] // weights.shape[1],
+        )
+        return self.transpose(y, (0, 2, 3, 1))
 
     def _pool(self, kind: str, x: Value, window: Pair) -> Value:
         images = self.transpose(x, (0, 3, 1, 2))

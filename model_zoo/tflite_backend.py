@@ -8,7 +8,7 @@ runtime can run the file.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,9 @@ class TfliteBackend:
     def tile(self, a: Tensor, times: Shape) -> Tensor:
         return tf.tile(a, times)
 
+    def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        return tf.concat(parts, axis)
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.add(a, b)
 
@@ -64,6 +67,9 @@ class TfliteBackend:
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.maximum(a, b)
 
+    def minimum(self, a: Tensor, b: Tensor) -> Tensor:
+        return tf.minimum(a, b)
+
     def equal(self, a: Tensor, b: Tensor) -> Tensor:
         return tf.cast(tf.equal(a, b), tf.float32)
 
@@ -75,6 +81,18 @@ class TfliteBackend:
 
     def sqrt(self, a: Tensor) -> Tensor:
         return tf.sqrt(a)
+
+    def floor(self, a: Tensor) -> Tensor:
+        return tf.floor(a)
+
+    def tanh(self, a: Tensor) -> Tensor:
+        return tf.tanh(a)
+
+    def sigmoid(self, a: Tensor) -> Tensor:
+        return tf.sigmoid(a)
+
+    def as_float(self, a: Tensor) -> Tensor:
+        return tf.cast(a, tf.float32)
 
     def relu(self, a: Tensor) -> Tensor:
         return tf.nn.relu(a)
@@ -118,6 +136,18 @@ class TfliteBackend:
         )
         shape = (count, *sides, channels)
         return tf.nn.conv2d_transpose(dy, kernel, shape, strides, "VALID")
+
+    def depthwise_conv2d(
+        self, x: Tensor, kernel: Tensor, *, strides: Pair, dilations: Pair
+    ) -> Tensor:
+        # Not tf.nn.depthwise_conv2d: it dilates by SPACE_TO_BATCH and back.
+        return tf.raw_ops.DepthwiseConv2dNative(
+            input=x,
+            filter=tf.expand_dims(kernel, 3),
+            strides=[1, *strides, 1],
+            padding="VALID",
+            dilations=[1, *dilations, 1],
+        )
 
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         return tf.nn.max_pool2d(x, window, window, "VALID")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from model_zoo.backend import Shape
 from model_zoo.convolutions import conv1d, conv2d
+from model_zoo.depthwise import depthwise_conv2d
 from model_zoo.layers import (
     Layer,
     dense,
@@ -22,6 +23,7 @@ from model_zoo.layers import (
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.norms import group_norm
 from model_zoo.pools import average_pool, global_average_pool, max_pool
+from model_zoo.recurrent import gru
 from wire_protocol.selftest import Batch, Targets
 
 BATCH: Final = 4
@@ -58,6 +60,28 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     "average_pool_signal": (SIGNAL, (conv1d(4, 1), average_pool(2), flatten())),
     "group_norm_image": (IMAGE, (conv2d(4, (1, 1)), group_norm(2), flatten())),
     "group_norm_signal": (SIGNAL, (conv1d(4, 1), group_norm(4), relu(), flatten())),
+    "depthwise_same": (
+        IMAGE,
+        (conv2d(4, (1, 1)), depthwise_conv2d((3, 2)), flatten()),
+    ),
+    "depthwise_same_stride": (
+        IMAGE,
+        (conv2d(4, (1, 1)), depthwise_conv2d((3, 3), stride=2), flatten()),
+    ),
+    "depthwise_valid_stride": (
+        IMAGE,
+        (
+            conv2d(4, (1, 1)),
+            depthwise_conv2d((2, 3), stride=2, padding="valid"),
+            flatten(),
+        ),
+    ),
+    "depthwise_cut": (
+        IMAGE,
+        (conv2d(4, (1, 1)), depthwise_conv2d((1, 1), stride=3), flatten()),
+    ),
+    "gru": ((4, 3), (gru(5),)),
+    "gru_sequences": ((3, 3), (conv1d(3, 1), gru(5, sequences=True), gru(4))),
     "global_average_pool": (IMAGE, (conv2d(5, (2, 2)), global_average_pool())),
 }
 
