@@ -79,7 +79,7 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "uci-har": Entry(
         "10,299 windows of 265 motion features, a client is one of 30 people",
-        None,
+        "har-mlp",
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
     "skab": Entry(
