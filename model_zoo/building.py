@@ -16,16 +16,23 @@ from model_zoo.stepping import Settings, evaluate, train
 from wire_protocol import selftest
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
-from wire_protocol.manifest import FileRef, Manifest, SelfTest
+from wire_protocol.manifest import INITIAL, FileRef, Manifest, SelfTest
+from wire_protocol.params import Vector
 
 SELF_TEST_STEPS: Final = Settings(learning_rate=0.05, momentum=0.9, mu=0.1)
 SELF_TEST_TOLERANCE: Final = 1e-4
 """Runtimes were measured within 2e-6 (docs of ``edgefed zoo verify``)."""
 
 
-def build(model: Model, folder: Path) -> Manifest:
-    """Write the artifact into ``folder``, made if need be, and return its manifest."""
+def build(model: Model, folder: Path, *, initial: Vector | None = None) -> Manifest:
+    """Write the artifact into ``folder``, made if need be, and return its manifest.
+
+    ``initial`` are parameters to start from, shape ``[layout.size]``; None: a server
+    draws them.
+    """
     files = {**_onnx(model), "model.tflite": _tflite(model)}
+    if initial is not None:
+        files[INITIAL] = initial.astype("<f4").tobytes()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         # Runtimes map the old file; cutting it short would end them with SIGBUS.

@@ -3,6 +3,7 @@
 For building and verifying only; devices have their own trainers.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -80,14 +81,14 @@ def operators(path: Path) -> frozenset[str]:
 
 
 def onnx_runtime(folder: Path) -> Runner:
-    """Run the ``.onnx`` files on ONNX Runtime, one thread."""
-    sessions = {
-        name: _session(folder / f"{name}.onnx")
-        for name in ("train", "evaluate", "infer")
-    }
+    """Run the ``.onnx`` files on ONNX Runtime, one thread; each opened when asked."""
+
+    @functools.cache
+    def opened(name: str) -> Any:  # noqa: ANN401 - untyped library
+        return _session(folder / f"{name}.onnx")
 
     def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
-        session = sessions[name]
+        session = opened(name)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(None, dict(given)), strict=True))
 

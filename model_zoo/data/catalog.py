@@ -9,9 +9,20 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from model_zoo.data import digits, fsdd, mnist_by_writer, sp_sw_har, uci_har
+from model_zoo import own_folder
+from model_zoo.data import (
+    citylearn_homes,
+    digits,
+    fsdd,
+    mnist_by_writer,
+    own_data,
+    skab,
+    sp_sw_har,
+    uci_har,
+)
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.origin import load_origin
 from model_zoo.data.partition import seeded
@@ -71,6 +82,18 @@ SETS: Final[Mapping[str, Entry]] = {
         None,
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
+    "skab": Entry(
+        "1,949 windows of a water pump, a client is one of 35 runs",
+        None,
+        lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
+    ),
+    "citylearn-homes": Entry(
+        "148,512 days of hourly load, a client is one of 17 homes",
+        None,
+        lambda _, environ: citylearn_homes.assemble(
+            load_origin(citylearn_homes.ORIGIN, environ)
+        ),
+    ),
 }
 
 
@@ -89,9 +112,15 @@ def load(name: str, *, seed: int, environ: Environ) -> Dataset:
 
 
 def entry(name: str) -> Entry:
-    """Return the entry called ``name``, or raise naming the nearest one."""
+    """Return the entry called ``name``, or raise naming the nearest one.
+
+    The path of a folder with ``data.py`` is a data set as well, whose own model suits.
+    """
     if name in SETS:
         return SETS[name]
+    if own_folder.is_folder(name):
+        folder = Path(name)
+        return Entry("your own", name, lambda _seed, _environ: own_data.read(folder))
     near = difflib.get_close_matches(name, SETS, n=1)
     remedy = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SETS)}"
     raise ConfigError(f"there is no data set {name!r}", remedy=remedy)
