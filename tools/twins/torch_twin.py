@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from model_zoo.model import Model
-from tools.twins.plan import Part, parts
+from tools.twins.plan import KINDS, Part, parts
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
 
@@ -80,7 +80,7 @@ class Step:
                 return functional.mse_loss(outputs, self._target(x))
 
 
-class Padded(nn.Module):
+class Padded(nn.Module):  # type: ignore[misc]
     """Zeros put around an image unevenly, then the layer."""
 
     def __init__(self, layer: nn.Module, widths: list[int]) -> None:
@@ -93,7 +93,7 @@ class Padded(nn.Module):
         return self.layer(functional.pad(x, self.widths))
 
 
-class Along(nn.Module):
+class Along(nn.Module):  # type: ignore[misc]
     """Factors and shifts along the channels."""
 
     def __init__(self, factor: Any, shift: Any = 0.0, *, rank: int) -> None:  # noqa: ANN401
@@ -107,7 +107,7 @@ class Along(nn.Module):
         return (x - self.shift) * self.factor
 
 
-class Standardize(nn.Module):
+class Standardize(nn.Module):  # type: ignore[misc]
     """``(x - mean) * scale`` with frozen parameters."""
 
     def __init__(self, channels: int, *, rank: int) -> None:
@@ -121,7 +121,7 @@ class Standardize(nn.Module):
         return (x - self.mean) * self.scale
 
 
-class Mean(nn.Module):
+class Mean(nn.Module):  # type: ignore[misc]
     """The mean over all places."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -129,7 +129,7 @@ class Mean(nn.Module):
         return x.flatten(2).mean(2)
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module):  # type: ignore[misc]
     """A GRU over ``[N, C, L]``: its last state, or all of them."""
 
     def __init__(self, inputs: int, units: int, *, sequences: bool) -> None:
@@ -155,9 +155,7 @@ def _conv(part: Part) -> nn.Module:
 
 def _depthwise(part: Part) -> nn.Module:
     *size, channels = part.tensors[0].shape
-    return _fitting(
-        part, nn.Conv2d, (channels, channels), tuple(size), groups=channels
-    )
+    return _fitting(part, nn.Conv2d, (channels, channels), tuple(size), groups=channels)
 
 
 def _fitting(
@@ -203,7 +201,7 @@ MODULES: Final[Mapping[str, Make]] = {
         sequences=part.settings["sequences"],
     ),
 }
-"""How each kind of layer is made; a kind that is missing has no twin."""
+assert set(MODULES) == KINDS
 
 
 def module(part: Part) -> nn.Module:
