@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from model_zoo.dropout import WORDS
 from model_zoo.model import Model
 from tools.twins.plan import KINDS, Part, parts
 from wire_protocol.params import Vector
@@ -138,6 +139,9 @@ LAYERS: Final[Mapping[str, Make]] = {
     ),
     "standardize": lambda _: Standardize(),
     "flatten": lambda _: layers.Flatten(),
+    "reshape": lambda part: layers.Reshape(part.after),
+    "dropout": lambda part: layers.Dropout(part.settings["dropped"] / WORDS),
+    "embedding": lambda part: layers.Embedding(*part.tensors[0].shape),
     "conv1d": _conv,
     "conv2d": _conv,
     "depthwise_conv2d": _depthwise,

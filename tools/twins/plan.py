@@ -23,7 +23,8 @@ KINDS: Final = frozenset(
     [
         *("dense", "relu", "relu6", "tanh", "sigmoid", "scale", "standardize"),
         *("flatten", "conv1d", "conv2d", "depthwise_conv2d", "group_norm"),
-        *("max_pool", "average_pool", "global_average_pool", "gru"),
+        *("max_pool", "average_pool", "global_average_pool", "gru", "reshape"),
+        *("dropout", "embedding"),
     ]
 )
 """Kinds of layers that every twin knows; those of the zoo's models are among them."""
