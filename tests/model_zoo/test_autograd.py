@@ -14,10 +14,7 @@ tf: Any = vars(tflite_backend)["tf"]
 layers = tf.keras.layers
 
 
-_Layer: Any = layers.Layer
-
-
-class Residual(_Layer):
+class Residual(layers.Layer):  # type: ignore[misc, name-defined]
     """Two convolutions, and the input added."""
 
     def build(self, _shape: Any) -> None:
@@ -30,7 +27,7 @@ class Residual(_Layer):
         return self.second(self.first(x)) + x
 
 
-class ShortResidual(_Layer):
+class ShortResidual(layers.Layer):  # type: ignore[misc, name-defined]
     """A convolution that shortens, and one that shortens the input."""
 
     def build(self, _shape: Any) -> None:
