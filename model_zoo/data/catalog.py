@@ -60,7 +60,7 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "mnist-by-writer": Entry(
         "70,000 images of 28 x 28, a client is one of 539 writers",
-        None,
+        "mnist-cnn",
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
         ),
