@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model_zoo import zoo
 from model_zoo.data import cli as data_cli
+from model_zoo.importing.cli import add_import
 from model_zoo.quantize import cli as quantize
 from model_zoo.scaffold.cli import add_new
 from wire_protocol.atomic_file import write_atomically
@@ -63,6 +64,7 @@ def add_commands(
 
     data_cli.add_commands(leaves)
     add_new(leaves)
+    add_import(leaves)
 
 
 def _list(args: argparse.Namespace) -> int:

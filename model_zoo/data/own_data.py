@@ -1,6 +1,6 @@
 """The user's own examples made a data set: what their ``data.py`` yields, checked.
 
-``examples()`` yields ``(x, y)``, as an agent takes them; ``by_device()``, where there is
+``examples()`` yields ``(x, y)``, as an agent takes them; ``by_device()``, if there is
 one, yields ``(device, x, y)``, and every device named there is a natural client. Of
 each device's examples of a class the last fifth, in the order they come, is held out:
 windows of one recording that overlap stay on one side but for one border. With five
@@ -129,7 +129,10 @@ def _items(function: Callable[[], Any], *, path: Path) -> Iterator[Item]:
 def _gathered(
     items: Iterable[Item], *, place: str
 ) -> tuple[list[str], Examples, list[Any]]:
-    devices, rows, y, size = [], [], [], 0
+    devices: list[str] = []
+    rows: list[NDArray[np.float32]] = []
+    y: list[Any] = []
+    size = 0
     for device, x, target in items:
         size += x.nbytes
         if len(rows) >= MAX_EXAMPLES or size > MAX_BYTES:

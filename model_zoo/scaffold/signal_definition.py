@@ -16,8 +16,8 @@ INPUT_SHAPE: Final = (16, 3)
 # The classes; data.py yields their place in this list.
 LABELS: Final = ("still", "slow", "fast")
 
-# What devices do in a round, and how many rounds: edgefed demo has options to try others.
-PLAN: Final = PlanDefaults(rounds=10, epochs=3, learning_rate=0.05, momentum=0.9)
+# What devices do in a round, and how many rounds there are; edgefed demo can vary it.
+PLAN: Final = PlanDefaults(rounds=15, epochs=3, learning_rate=0.02, momentum=0.9)
 
 MODEL: Final = Model(
     name="my-model",

@@ -174,4 +174,4 @@ def test_examples_of_another_task_do_not_fit_the_model(tmp_path: Path) -> None:
     with pytest.raises(MisfitError, match=r"takes \[50, 6\] in 5 classes"):
         store.check_fit(zoo.manifest("har-cnn1d"))
     with pytest.raises(MisfitError, match="labels up to 9"):
-        store.check_fit(replace(manifest, outputs=9))
+        store.check_fit(replace(manifest, outputs=9, labels=()))
