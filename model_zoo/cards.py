@@ -8,6 +8,7 @@ from model_zoo.card import Subject, render
 from model_zoo.data.credits import CREDITS
 from model_zoo.measured import FILE, Measured
 from model_zoo.own_folder import DEFINITION
+from model_zoo.quantize.record import NAME, Quantized
 
 CARD: Final = "README.md"
 
@@ -26,6 +27,12 @@ def measured(name: str) -> Measured:
     return Measured.from_json(path.read_bytes(), source=str(path))
 
 
+def quantized(name: str) -> Quantized | None:
+    """Return what the quantized artifacts of ``name`` lose, where it is recorded."""
+    path = zoo.model_folder(name) / NAME
+    return Quantized.from_json(path.read_bytes()) if path.is_file() else None
+
+
 def card_of(name: str) -> str:
     """Return the card of ``name``, as it is now."""
     subject = Subject(
@@ -33,6 +40,7 @@ def card_of(name: str) -> str:
         about=about(name),
         manifest=zoo.manifest(name),
         measured=measured(name),
+        quantized=quantized(name),
         credit=CREDITS.get(zoo.model(name).data),
     )
     return render(subject)

@@ -34,6 +34,7 @@ from tools.quality.experiment import run_cell
 from tools.quality.recording import record
 from tools.quality.results import Results
 from tools.quality.summary import Summary, lines
+from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import EdgefedError
 
 _ENVIRON: Final = ("EDGEFED_DATA", "XDG_CACHE_HOME", "HOME")
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         summaries = _summaries(cells, recipes, results=results(), seeds=args.seeds)
         print("\n".join(lines(summaries)))
         if args.record:
-            for path in record(summaries):
+            for path in record(summaries, results, environ=_environ()):
                 print(f"recorded: {path}")
     except EdgefedError as error:
         print(f"bench_quality: {error}", file=sys.stderr)
@@ -84,7 +85,8 @@ def _measure(
     # spawned: runtimes do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running: dict[Future[Outcome], Cell] = {
-            pool.submit(_work, cell, settings(cell)): cell for cell in missing
+            pool.submit(_work, cell, settings(cell), results.params(cell)): cell
+            for cell in missing
         }
         try:
             for count, future in enumerate(as_completed(running), start=1):
@@ -100,14 +102,22 @@ def _measure(
             raise
 
 
-def _work(cell: Cell, recipe: Recipe) -> Outcome:
+def _work(cell: Cell, recipe: Recipe, params: Path) -> Outcome:
     def tell(text: str) -> None:
         print(f"  {cell.key}: {text}", file=sys.stderr, flush=True)
 
-    environ = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     return run_cell(
-        cell, recipe, environ=environ, clock=time.perf_counter, progress=tell
+        cell,
+        recipe,
+        environ=_environ(),
+        clock=time.perf_counter,
+        progress=tell,
+        keep=lambda vector: write_atomically(params, vector.astype("<f4").tobytes()),
     )
+
+
+def _environ() -> dict[str, str]:
+    return {name: os.environ[name] for name in _ENVIRON if name in os.environ}
 
 
 def _summaries(

@@ -47,6 +47,7 @@ def subject(measured: Measured) -> Subject:
         about="``digits-mlp``: a thing.\n\nTakes ``x``.",
         manifest=zoo.manifest("digits-mlp"),
         measured=measured,
+        quantized=None,
         credit=CREDITS["digits"],
     )
 
