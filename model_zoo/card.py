@@ -298,3 +298,34 @@ def _table(
 ) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def overview(subjects: Sequence[Subject]) -> str:
+    """Return one table of all models, Markdown, with links from ``docs/``."""
+    return _table(
+        (
+            "model",
+            "data",
+            "parameters",
+            "MACs",
+            "metric",
+            "federated",
+            "central",
+            "alone",
+        ),
+        [row for subject in subjects for row in _overview_rows(subject)],
+    )
+
+
+def _overview_rows(subject: Subject) -> Iterator[tuple[str, ...]]:
+    model = subject.model
+    folder = f"../model_zoo/models/{model.name.replace('-', '_')}/README.md"
+    what = (f"[{model.name}]({folder})",)
+    size = (f"{model.layout.size:,}", f"{forward_macs(model):,}")
+    qualities = subject.measured.quality
+    if not qualities:
+        yield (*what, model.data, *size, METRICS[model.task].name, "", "", "")
+    for one in qualities.values():
+        judges = f"{one.recipe.data}, {_JUDGES[one.recipe.judging]}"
+        found = map(_spread, (one.federated, one.central, one.local))
+        yield (*what, judges, *size, METRICS[model.task].name, *found)

@@ -4,7 +4,7 @@ import ast
 from typing import Final
 
 from model_zoo import zoo
-from model_zoo.card import Subject, render
+from model_zoo.card import Subject, overview, render
 from model_zoo.data.credits import CREDITS
 from model_zoo.measured import FILE, Measured
 from model_zoo.own_folder import DEFINITION
@@ -35,7 +35,17 @@ def quantized(name: str) -> Quantized | None:
 
 def card_of(name: str) -> str:
     """Return the card of ``name``, as it is now."""
-    subject = Subject(
+    return render(subject_of(name))
+
+
+def table() -> str:
+    """Return the table of all models for ``docs/models.md``."""
+    return overview([subject_of(name) for name in zoo.MODELS])
+
+
+def subject_of(name: str) -> Subject:
+    """Return all that there is to say of ``name``."""
+    return Subject(
         model=zoo.model(name),
         about=about(name),
         manifest=zoo.manifest(name),
@@ -43,4 +53,3 @@ def card_of(name: str) -> str:
         quantized=quantized(name),
         credit=CREDITS.get(zoo.model(name).data),
     )
-    return render(subject)
