@@ -94,7 +94,7 @@ def _measure(
                 results.add(cell, outcome)
                 print(
                     f"{count} of {len(missing)}: {cell.key} {outcome.quality:.4f} "
-                    f"in {outcome.seconds:.0f} s",
+                    f"in {outcome.seconds:.0f} s of CPU time",
                     file=sys.stderr,
                 )
         except BaseException:
@@ -110,7 +110,7 @@ def _work(cell: Cell, recipe: Recipe, params: Path) -> Outcome:
         cell,
         recipe,
         environ=_environ(),
-        clock=time.perf_counter,
+        clock=time.process_time,  # others may be busy here
         progress=tell,
         keep=lambda vector: write_atomically(params, vector.astype("<f4").tobytes()),
     )

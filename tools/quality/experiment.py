@@ -192,7 +192,7 @@ def run_cell(
         cell: Which one.
         recipe: Its settings.
         environ: Says where data sets are.
-        clock: Tells seconds.
+        clock: Tells seconds, of the CPU for instance.
         progress: Told how far it is.
         keep: Takes the parameters that a federation ended with.
 
