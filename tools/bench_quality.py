@@ -13,10 +13,11 @@ into the models' folders, for their cards.
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Final
 
@@ -82,24 +83,43 @@ def _measure(
     )
     if not missing:
         return
+    failures: list[EdgefedError] = []
     # spawned: runtimes do not survive a fork
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_leave_with_parent
+    ) as pool:
         running: dict[Future[Outcome], Cell] = {
             pool.submit(_work, cell, settings(cell), results.params(cell)): cell
             for cell in missing
         }
-        try:
-            for count, future in enumerate(as_completed(running), start=1):
-                cell, outcome = running[future], future.result()
-                results.add(cell, outcome)
-                print(
-                    f"{count} of {len(missing)}: {cell.key} {outcome.quality:.4f} "
-                    f"in {outcome.seconds:.0f} s of CPU time",
-                    file=sys.stderr,
-                )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for count, future in enumerate(as_completed(running), start=1):
+            cell = running[future]
+            try:
+                outcome = future.result()
+            except EdgefedError as error:
+                print(f"{cell.key} failed: {error}", file=sys.stderr)
+                failures.append(error)
+                continue
+            results.add(cell, outcome)
+            print(
+                f"{count} of {len(missing)}: {cell.key} {outcome.quality:.4f} "
+                f"in {outcome.seconds:.0f} s of CPU time",
+                file=sys.stderr,
+            )
+    if failures:
+        raise failures[0]
+
+
+def _leave_with_parent() -> None:
+    """End this worker when its parent ends: nobody would keep what it finds."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _work(cell: Cell, recipe: Recipe, params: Path) -> Outcome:
