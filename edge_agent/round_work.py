@@ -52,6 +52,7 @@ from wire_protocol.error_feedback import encode
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
+from wire_protocol.params import ParamLayout, Vector
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,12 @@ class RoundWork:
         kept = KeptUpdate(offer.round, transfer_id(blob_ref(update)), layout.digest)
         if cancelled.is_set():
             raise CancelledTrainingError("training was cancelled")
-        self._memory.write_update(kept, frame=update, meant=sent.meant)
+        self._memory.write_update(
+            kept,
+            frame=update,
+            meant=sent.meant,
+            personal=layout.gather_personal(result.local.params),
+        )
         log.info(
             "round %d: trained %d steps in %.2f s, loss %.4f, %d bytes to send",
             offer.round,
@@ -290,12 +296,13 @@ class RoundWork:
         cancelled: threading.Event,
     ) -> _Result:
         manifest, plan = artifact.manifest, offer.plan
+        base = self._begun_from(held, manifest.layout)
         trainer = self._trainer(artifact)
         began = self._clock()
         evaluation = None
         if plan.evaluate and self._store.holdout.count:
             evaluation = evaluate(
-                trainer, self._store.holdout, params=held.params, batch=manifest.batch
+                trainer, self._store.holdout, params=base, batch=manifest.batch
             )
         checkpoints = Checkpoints(
             self._files,
@@ -312,7 +319,7 @@ class RoundWork:
         local = train(
             trainer,
             self._store.training,
-            base=held.params,
+            base=base,
             plan=plan,
             batch=manifest.batch,
             seed=order_of_examples(
@@ -325,6 +332,12 @@ class RoundWork:
             ),
         )
         return _Result(local, evaluation, earlier_s + self._clock() - began)
+
+    def _begun_from(self, held: HeldModel, layout: ParamLayout) -> Vector:
+        """Return the global parameters, with this device's own where it has some."""
+        size = layout.gather_personal(held.params).size
+        own = self._memory.personal(layout=layout.digest, size=size) if size else None
+        return held.params if own is None else layout.scatter_personal(held.params, own)
 
     def _trainer(self, artifact: Artifact) -> Trainer:
         if self._opened is not None and self._opened[0] == artifact.digest:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model_zoo import zoo
+from model_zoo.data import cli as data_cli
 from wire_protocol.errors import ConfigError
 
 
@@ -43,6 +44,8 @@ def add_commands(
     leaf = leaves.add_parser("path", help="print the folder of an artifact")
     leaf.add_argument("name", metavar="NAME")
     leaf.set_defaults(run=_path)
+
+    data_cli.add_commands(leaves)
 
 
 def _list(_args: argparse.Namespace) -> int:

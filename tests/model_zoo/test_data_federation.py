@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model_zoo.data.dataset import Dataset
 from model_zoo.data.federation import Federation, federate, write_shard
+from model_zoo.data.skew import Dirichlet, Iid, Natural, Shards
 from wire_protocol.errors import ConfigError
 from wire_protocol.npz import load_arrays
 
@@ -93,6 +94,41 @@ def test_alpha_mixes_natural_clients() -> None:
     made = federate(NATURAL, seed=0, devices=2, alpha=1000.0)
     owners = NATURAL.client[made.shards[0].x[:, 0].astype(int)]
     assert len(set(owners)) == PEOPLE
+
+
+def test_a_partition_mixes_natural_clients_or_keeps_them() -> None:
+    assert names(federate(NATURAL, seed=0, partition=Natural())) == list(
+        NATURAL.clients
+    )
+    made = federate(NATURAL, seed=0, devices=4, partition=Shards(1))
+    for shard in made.shards:
+        assert shard.y is not None
+        assert len(np.unique(shard.y)) <= 2
+    assert made.partition == Shards(1)
+    assert federate(PLAIN, seed=0, alpha=math.inf).partition == Iid()
+
+
+def test_alpha_is_short_for_a_dirichlet_partition() -> None:
+    short = federate(NATURAL, seed=0, alpha=0.3)
+    assert places(short) == places(federate(NATURAL, seed=0, partition=Dirichlet(0.3)))
+    with pytest.raises(ConfigError, match="both given"):
+        federate(NATURAL, seed=0, alpha=0.3, partition=Iid())
+    with pytest.raises(ConfigError, match="toy has no natural clients"):
+        federate(PLAIN, seed=0, partition=Natural())
+
+
+def test_shifted_devices_read_differently_and_the_test_set_does_not() -> None:
+    plain = federate(NATURAL, seed=0)
+    made = federate(NATURAL, seed=0, shift=0.5)
+    assert np.array_equal(made.test_x, plain.test_x)
+    ratios = []
+    for shard, was in zip(made.shards, plain.shards, strict=True):
+        assert np.array_equal(shard.y, was.y)  # type: ignore[arg-type]
+        ratios.append(np.polyfit(was.x[:, 0], shard.x[:, 0], 1)[0])
+    assert np.std(np.log(np.abs(ratios))) > 0.1
+    again = federate(NATURAL, seed=0, shift=0.5)
+    for shard, same in zip(made.shards, again.shards, strict=True):
+        assert np.array_equal(shard.x, same.x)
 
 
 ALL = np.ones(N, np.bool_)

@@ -58,7 +58,14 @@ def add_commands(
     parser.add_argument("--learning-rate", type=float, help="of local training")
     parser.add_argument("--momentum", type=float, help="of local training")
     parser.add_argument("--mu", type=float, help="FedProx's proximal weight (0)")
-    parser.add_argument("--alpha", type=float, help="label skew, Dirichlet (0.3)")
+    parser.add_argument(
+        "--partition",
+        help="natural, iid, dirichlet:ALPHA or shards:EACH (natural, or dirichlet:0.3)",
+    )
+    parser.add_argument("--alpha", type=float, help="short for dirichlet:ALPHA")
+    parser.add_argument(
+        "--shift", type=float, help="how differently sensors read, 0 to 3 (0)"
+    )
     parser.add_argument("--patience", type=int, help="stop after so many flat rounds")
     parser.add_argument(
         "--no-compare",
@@ -143,7 +150,16 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
         option: getattr(args, option)
         for option in (
             *("devices", "rounds", "fraction", "epochs", "learning_rate", "momentum"),
-            *("mu", "codec", "downlink", "alpha", "patience", "seed"),
+            *(
+                "mu",
+                "codec",
+                "downlink",
+                "partition",
+                "alpha",
+                "shift",
+                "patience",
+                "seed",
+            ),
         )
     }
     return chosen(defaults, preset=args.preset, options=options)

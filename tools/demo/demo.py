@@ -15,6 +15,7 @@ from edge_agent.training import evaluate
 from model_zoo import zoo
 from model_zoo.data import catalog
 from model_zoo.data.federation import Federation, federate
+from model_zoo.data.skew import Dirichlet, partition_named
 from tools.demo.baselines import compare
 from tools.demo.display import Display
 from tools.demo.federation_run import Watched, run_federation
@@ -58,7 +59,9 @@ class Subject:
             dataset,
             seed=plan.seed,
             devices=plan.devices,
+            partition=partition_named(plan.partition) if plan.partition else None,
             alpha=plan.alpha,
+            shift=plan.shift,
             unseen=plan.unseen,
         )
         return cls(federation, zoo.artifact_folder(plan.model), manifest)
@@ -204,8 +207,13 @@ def _outcome(
                 local_accuracy=baselines.local[number] if baselines else None,
             )
         )
+    spread = subject.federation.partition
     return DemoOutcome(
-        plan=replace(plan, alpha=subject.federation.alpha),
+        plan=replace(
+            plan,
+            partition=str(spread),
+            alpha=spread.alpha if isinstance(spread, Dirichlet) else None,
+        ),
         parameters=subject.manifest.layout.size,
         test_examples=len(subject.federation.test_y),
         rounds=rounds,
