@@ -84,12 +84,12 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "skab": Entry(
         "1,949 windows of a water pump, a client is one of 35 runs",
-        None,
+        "pump-autoencoder",
         lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
     ),
     "citylearn-homes": Entry(
         "148,512 days of hourly load, a client is one of 17 homes",
-        None,
+        "energy-gru",
         lambda _, environ: citylearn_homes.assemble(
             load_origin(citylearn_homes.ORIGIN, environ)
         ),
