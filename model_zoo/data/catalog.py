@@ -67,19 +67,19 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "fsdd": Entry(
         "3,000 spoken digits, a client is one of 5 devices of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(load_origin(fsdd.ORIGIN, environ)),
     ),
     "fsdd-by-speaker": Entry(
         "the same, a client is one of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(
             load_origin(fsdd.ORIGIN, environ), by_speaker=True
         ),
     ),
     "uci-har": Entry(
         "10,299 windows of 265 motion features, a client is one of 30 people",
-        None,
+        "har-mlp",
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
     "skab": Entry(
