@@ -22,8 +22,26 @@ Gradients = tuple[Tensor, tuple[Tensor, ...]]
 
 Pullback = Callable[[Tensor], Gradients]
 
-Seed = Tensor | None
-"""An int32 scalar that decides what is drawn in a training step; None elsewhere."""
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What decides what a layer draws in a training step.
+
+    Attributes:
+        seed: Of the step, an int32 scalar tensor.
+        place: Where in the model the layer is: no two layers draw alike.
+    """
+
+    seed: Tensor
+    place: tuple[int, ...] = ()
+
+    def of(self, number: int) -> "Draw":
+        """Return that of an inner layer."""
+        return replace(self, place=(*self.place, number))
+
+
+Seed = Draw | None
+"""None where nothing is drawn: outside of training steps."""
 
 
 class Apply(Protocol):

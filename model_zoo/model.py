@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from model_zoo.backend import Backend, Shape, Tensor
-from model_zoo.layers import Layer, Pullback, Seed
+from model_zoo.layers import Draw, Layer
+from model_zoo.sequence import apply_all, shape_after, specs_of
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Optimizer, Task
-from wire_protocol.params import ParamLayout, ParamSpec
+from wire_protocol.params import ParamLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,7 @@ class Model:
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        shape = self.input_shape
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
+        shape = shape_after(self.layers, self.input_shape)
         if self.task == "reconstruction":
             self._check_target(shape)
         elif shape != (self.outputs,):
@@ -68,9 +67,7 @@ class Model:
             )
 
     def _check_target(self, shape: Shape) -> None:
-        target = self.input_shape
-        for layer in self.layers[: self.target_after]:
-            target = layer.output_shape(target)
+        target = shape_after(self.layers[: self.target_after], self.input_shape)
         if shape != target or math.prod(shape) != self.outputs:
             raise ConfigError(
                 f"{self.name} ends in shape {shape}, to reconstruct {target} in "
@@ -86,52 +83,31 @@ class Model:
     @property
     def layout(self) -> ParamLayout:
         """All parameters in layer order, named like ``01.conv1d.kernel``."""
-        return ParamLayout(
-            tuple(
-                replace(spec, name=f"{number:02}.{layer.kind}.{spec.name}")
-                for number, (layer, specs) in enumerate(self._with_specs())
-                for spec in specs
-            )
-        )
+        by_layer = specs_of(self.layers, self.input_shape, digits=2)
+        return ParamLayout(tuple(spec for specs in by_layer for spec in specs))
 
     def apply(
-        self, b: Backend, x: Tensor, *, params: Sequence[Tensor], seed: Seed = None
-    ) -> tuple[Tensor, Callable[[Tensor], list[Tensor]]]:
+        self,
+        b: Backend,
+        x: Tensor,
+        *,
+        params: Sequence[Tensor],
+        seed: Tensor | None = None,
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         """Run forward; the pullback gives the gradients in layout order.
 
         Args:
             b: What computes or emits.
             x: Examples, ``[batch, *input_shape]``.
             params: Tensors in layout order.
-            seed: Of a training step, for layers that draw something.
+            seed: Of a training step, an int32 scalar, for layers that draw something.
         """
-        left = list(params)
-        pullbacks: list[Pullback] = []
-        for layer, specs in self._with_specs():
-            mine, left = tuple(left[: len(specs)]), left[len(specs) :]
-            x, pullback = layer.apply(b, x, params=mine, seed=seed)
-            pullbacks.append(pullback)
-
-        def pull(dy: Tensor) -> list[Tensor]:
-            grads: list[Tensor] = []
-            for pullback in reversed(pullbacks):
-                dy, of_layer = pullback(dy)
-                grads[:0] = of_layer
-            return grads
-
-        return x, pull
+        draw = None if seed is None else Draw(seed)
+        y, pullback = apply_all(b, x, layers=self.layers, params=params, seed=draw)
+        return y, lambda dy: pullback(dy)[1]
 
     def target(self, b: Backend, x: Tensor, *, params: Sequence[Tensor]) -> Tensor:
         """Return what a reconstruction of ``x`` should be."""
-        left = list(params)
-        for layer, specs in self._with_specs()[: self.target_after]:
-            mine, left = tuple(left[: len(specs)]), left[len(specs) :]
-            x, _ = layer.apply(b, x, params=mine, seed=None)
-        return x
-
-    def _with_specs(self) -> list[tuple[Layer, tuple[ParamSpec, ...]]]:
-        pairs, shape = [], self.input_shape
-        for layer in self.layers:
-            pairs.append((layer, layer.specs(shape)))
-            shape = layer.output_shape(shape)
-        return pairs
+        first = self.layers[: self.target_after]
+        y, _ = apply_all(b, x, layers=first, params=params, seed=None)
+        return y

@@ -1,4 +1,4 @@
-"""Group normalization (Wu & He, 2018). Pure.
+"""Group normalization (Wu & He, 2018) and layer normalization (Ba et al., 2016). Pure.
 
 Preferred to batch normalization: it does not mix examples, so padding rows change
 nothing and no statistics need federating.
@@ -14,7 +14,7 @@ from wire_protocol.params import ParamSpec
 EPSILON = 1e-5
 
 
-def group_norm(groups: int) -> Layer:
+def group_norm(groups: int, *, epsilon: float = EPSILON) -> Layer:
     """Standardise every group of channels over all places, then scale and shift."""
 
     def output_shape(shape: Shape) -> Shape:
@@ -24,12 +24,6 @@ def group_norm(groups: int) -> Layer:
                 remedy="use a number of groups that divides the channels",
             )
         return shape
-
-    def specs(shape: Shape) -> tuple[ParamSpec, ...]:
-        return (
-            ParamSpec("scale", shape[-1:], "ones"),
-            ParamSpec("offset", shape[-1:]),
-        )
 
     def apply(
         b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
@@ -49,8 +43,7 @@ def group_norm(groups: int) -> Layer:
         flat = b.reshape(x, (count, places, channels))
         centred = b.sub(flat, group_mean(flat))
         variance = group_mean(b.mul(centred, centred))
-        one = b.constant(1.0)
-        inverse = b.div(one, b.sqrt(b.add(variance, b.constant(EPSILON))))
+        inverse = _inverse_root(b, variance, epsilon)
         normal = b.mul(centred, inverse)
 
         def pullback(dy: Tensor) -> Gradients:
@@ -66,4 +59,47 @@ def group_norm(groups: int) -> Layer:
         y = b.add(b.mul(normal, gamma), beta)
         return b.reshape(y, shape), pullback
 
-    return Layer("group_norm", output_shape, specs, apply)
+    return Layer("group_norm", output_shape, _scale_and_offset, apply)
+
+
+def layer_norm(*, epsilon: float = EPSILON) -> Layer:
+    """Standardise over the channels at each place, then scale and shift."""
+
+    def apply(
+        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
+    ) -> tuple[Tensor, Pullback]:
+        del seed
+        gamma, beta = params
+        shape = b.shape(x)
+        places, channels = math.prod(shape[:-1]), shape[-1]
+
+        def place_mean(a: Tensor) -> Tensor:
+            return b.reshape(b.mean(a, 1), (places, 1))
+
+        flat = b.reshape(x, (places, channels))
+        centred = b.sub(flat, place_mean(flat))
+        variance = place_mean(b.mul(centred, centred))
+        inverse = _inverse_root(b, variance, epsilon)
+        normal = b.mul(centred, inverse)
+
+        def pullback(dy: Tensor) -> Gradients:
+            dy = b.reshape(dy, (places, channels))
+            dgamma = b.sum(b.mul(dy, normal), 0)
+            dnormal = b.mul(dy, gamma)
+            pulled = b.mul(normal, place_mean(b.mul(dnormal, normal)))
+            dx = b.sub(b.sub(dnormal, place_mean(dnormal)), pulled)
+            return b.reshape(b.mul(dx, inverse), shape), (dgamma, b.sum(dy, 0))
+
+        y = b.add(b.mul(normal, gamma), beta)
+        return b.reshape(y, shape), pullback
+
+    return Layer("layer_norm", lambda shape: shape, _scale_and_offset, apply)
+
+
+def _scale_and_offset(shape: Shape) -> tuple[ParamSpec, ...]:
+    return (ParamSpec("scale", shape[-1:], "ones"), ParamSpec("offset", shape[-1:]))
+
+
+def _inverse_root(b: Backend, variance: Tensor, epsilon: float) -> Tensor:
+    spread = b.sqrt(b.add(variance, b.constant(epsilon)))
+    return b.div(b.constant(1.0), spread)

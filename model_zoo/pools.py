@@ -4,7 +4,7 @@ import math
 
 from model_zoo.backend import Backend, Pair, Shape, Tensor
 from model_zoo.layers import Gradients, Layer, Pullback, Seed, no_params
-from model_zoo.windows import Span, as_image, fit, unfit, upsample
+from model_zoo.windows import Span, as_image, fit, repeated, unfit
 
 
 def max_pool(size: int) -> Layer:
@@ -19,9 +19,9 @@ def max_pool(size: int) -> Layer:
         y = b.max_pool(fitted, window)
 
         def pullback(dy: Tensor) -> Gradients:
-            mask = b.equal(fitted, upsample(b, y, window))
+            mask = b.equal(fitted, repeated(b, y, window))
             ties = b.mul(b.mean_pool(mask, window), b.constant(math.prod(window)))
-            share = upsample(b, b.div(b.reshape(dy, b.shape(y)), ties), window)
+            share = repeated(b, b.div(b.reshape(dy, b.shape(y)), ties), window)
             dx = unfit(b, b.mul(mask, share), spans)
             return b.reshape(dx, shape), ()
 
@@ -42,7 +42,7 @@ def average_pool(size: int) -> Layer:
 
         def pullback(dy: Tensor) -> Gradients:
             share = b.mul(dy, b.constant(1 / math.prod(window)))
-            spread = upsample(b, b.reshape(share, b.shape(y)), window)
+            spread = repeated(b, b.reshape(share, b.shape(y)), window)
             return b.reshape(unfit(b, spread, spans), shape), ()
 
         return b.reshape(y, (shape[0], *_output_shape(shape[1:], size))), pullback

@@ -63,7 +63,7 @@ def unfit(b: Backend, dx: Tensor, spans: tuple[Span, Span]) -> Tensor:
     return b.crop(dx, (0, *before, 0), size=(count, *sides, channels))
 
 
-def upsample(b: Backend, y: Tensor, window: Pair) -> Tensor:
+def repeated(b: Backend, y: Tensor, window: Pair) -> Tensor:
     """Repeat every pixel of ``y[N,H,W,C]`` over a window."""
     count, rows, columns, channels = b.shape(y)
     down, right = window

@@ -7,9 +7,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.activations import relu6, sigmoid, tanh
 from model_zoo.backend import Shape
 from model_zoo.convolutions import conv1d, conv2d
 from model_zoo.depthwise import depthwise_conv2d
+from model_zoo.dropout import dropout
+from model_zoo.embedding import embedding
 from model_zoo.layers import (
     Layer,
     dense,
@@ -21,9 +24,11 @@ from model_zoo.layers import (
     standardize,
 )
 from model_zoo.model import Model, PlanDefaults
-from model_zoo.norms import group_norm
+from model_zoo.norms import group_norm, layer_norm
 from model_zoo.pools import average_pool, global_average_pool, max_pool
 from model_zoo.recurrent import gru
+from model_zoo.resampling import conv1d_transpose, conv2d_transpose, upsample
+from model_zoo.residual import residual
 from wire_protocol.selftest import Batch, Targets
 
 BATCH: Final = 4
@@ -31,6 +36,7 @@ CLASSES: Final = 3
 IMAGE: Final = (7, 6, 4)
 SIGNAL: Final = (9, 4)
 
+_PROJECTION: Final = conv1d(3, 1, stride=2)
 _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     "dense": ((5,), ()),
     "relu": ((5,), (dense(6), relu())),
@@ -80,6 +86,42 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
         IMAGE,
         (conv2d(4, (1, 1)), depthwise_conv2d((1, 1), stride=3), flatten()),
     ),
+    "relu6": ((5,), (dense(6), scale(8.0), relu6())),
+    "tanh": ((5,), (dense(6), tanh())),
+    "sigmoid": ((5,), (dense(6), sigmoid())),
+    "dropout": ((5,), (dense(6), dropout(0.25))),
+    "layer_norm_image": (IMAGE, (conv2d(4, (1, 1)), layer_norm(), flatten())),
+    "layer_norm_flat": ((5,), (dense(6), layer_norm(epsilon=1e-3), relu())),
+    "residual": (
+        SIGNAL,
+        (
+            residual(conv1d(4, 3), relu(), conv1d(4, 3)),
+            personal(residual(conv1d(3, 3, stride=2), projection=_PROJECTION)),
+            flatten(),
+        ),
+    ),
+    "upsample_image": ((3, 2, 4), (conv2d(2, (1, 1)), upsample(2), flatten())),
+    "upsample_signal": ((4, 3), (conv1d(4, 1), upsample(3), flatten())),
+    "conv2d_transpose_same": (
+        (3, 4, 2),
+        (conv2d(3, (1, 1)), conv2d_transpose(4, (3, 3), stride=2), flatten()),
+    ),
+    "conv2d_transpose_valid": (
+        (3, 4, 2),
+        (
+            conv2d(3, (1, 1)),
+            conv2d_transpose(4, (3, 1), stride=2, padding="valid"),
+            flatten(),
+        ),
+    ),
+    "conv1d_transpose_same": (
+        (4, 3),
+        (conv1d(4, 1), conv1d_transpose(2, 4, stride=2), flatten()),
+    ),
+    "conv1d_transpose_valid": (
+        (4, 3),
+        (conv1d(4, 1), conv1d_transpose(2, 2, stride=3, padding="valid"), flatten()),
+    ),
     "gru": ((4, 3), (gru(5),)),
     "gru_sequences": ((3, 3), (conv1d(3, 1), gru(5, sequences=True), gru(4))),
     "global_average_pool": (IMAGE, (conv2d(5, (2, 2)), global_average_pool())),
@@ -115,6 +157,9 @@ _TASKS: Final = {
         task="reconstruction",
         target_after=1,
     ),
+    "embedding": replace(
+        _model("embedding", (4,), layers=(embedding(5, 3), flatten())), tokens=5
+    ),
     "adam": replace(_model("adam", (5,), layers=(dense(6), relu())), optimizer="adam"),
 }
 
@@ -140,8 +185,11 @@ def batches_of(model: Model, *, seed: int, steps: int = 1) -> Iterator[Batch]:
     """Draw batches; weights are any, not just 0 and 1."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
+        x = rng.standard_normal((model.batch, *model.input_shape))
+        if model.tokens:
+            x = np.floor(rng.uniform(0, model.tokens, x.shape))
         yield Batch(
-            rng.standard_normal((model.batch, *model.input_shape)).astype(np.float32),
+            x.astype(np.float32),
             _targets(model, rng),
             rng.uniform(0.1, 2.0, model.batch).astype(np.float32),
         )
