@@ -195,7 +195,7 @@ def outputs_of(network: Network, x: Array) -> Array:
         batch=len(x),
         layers=layers,
         plan=PlanDefaults(1, 1, 0.1, 0.9),
-        task="classification" if network.ending == "softmax" else "regression",
+        task="regression" if len(shape) == 1 else "reconstruction",
     )
     params = [w for one in network.operations for w in one.all_weights()]
     assert [w.shape for w in params] == [spec.shape for spec in model.layout.specs]
