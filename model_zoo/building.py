@@ -92,7 +92,7 @@ def _tflite(model: Model) -> bytes:
     try:
         from model_zoo import tflite_backend  # noqa: PLC0415
     except ImportError as error:
-        raise _missing("TensorFlow") from error
+        raise missing_library("TensorFlow") from error
     return tflite_backend.emit(graphs(model))
 
 
@@ -100,11 +100,12 @@ def _onnx(model: Model) -> dict[str, bytes]:
     try:
         from model_zoo import onnx_backend  # noqa: PLC0415
     except ImportError as error:
-        raise _missing("onnx") from error
+        raise missing_library("onnx") from error
     return {f"{graph.name}.onnx": onnx_backend.emit(graph) for graph in graphs(model)}
 
 
-def _missing(library: str) -> ConfigError:
+def missing_library(library: str) -> ConfigError:
+    """Return the error of a building step that lacks ``library``."""
     return ConfigError(
         f"{library} is not installed; building an artifact needs it",
         remedy="pip install tensorflow onnx",

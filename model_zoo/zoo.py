@@ -4,7 +4,7 @@ Wherever a name is taken, so is the path of a folder of the user's own
 (``model_zoo.own_folder``). Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
-['digits-mlp', 'har-cnn1d']
+['digits-cnn', 'digits-mlp', 'har-cnn1d', 'mnist-cnn']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -16,14 +16,22 @@ from typing import Final
 
 from model_zoo import own_folder
 from model_zoo.model import Model
+from model_zoo.models.digits_cnn import definition as digits_cnn
 from model_zoo.models.digits_mlp import definition as digits_mlp
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
+from model_zoo.models.mnist_cnn import definition as mnist_cnn
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.manifest import Manifest
 from wire_protocol.params import Vector
 
 MODELS: Final[Mapping[str, Model]] = {
-    model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL)
+    model.name: model
+    for model in (
+        digits_mlp.MODEL,
+        digits_cnn.MODEL,
+        har_cnn1d.MODEL,
+        mnist_cnn.MODEL,
+    )
 }
 _MODELS: Final = Path(__file__).parent / "models"
 
@@ -43,11 +51,16 @@ def model(name: str) -> Model:
     )
 
 
+def model_folder(name: str) -> Path:
+    """Return where definition, recipe, card and artifact are kept."""
+    if name not in MODELS and own_folder.is_folder(name):
+        return Path(name)
+    return _MODELS / model(name).name.replace("-", "_")
+
+
 def shipped_folder(name: str) -> Path:
     """Return where the artifact is kept, whether or not it is there."""
-    if name not in MODELS and own_folder.is_folder(name):
-        return Path(name) / "artifact"
-    return _MODELS / model(name).name.replace("-", "_") / "artifact"
+    return model_folder(name) / "artifact"
 
 
 def artifact_folder(name: str) -> Path:

@@ -14,10 +14,12 @@ from typing import Final
 
 from model_zoo import own_folder
 from model_zoo.data import (
+    citylearn_homes,
     digits,
     fsdd,
     mnist_by_writer,
     own_data,
+    skab,
     sp_sw_har,
     uci_har,
 )
@@ -79,6 +81,18 @@ SETS: Final[Mapping[str, Entry]] = {
         "10,299 windows of 265 motion features, a client is one of 30 people",
         None,
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
+    ),
+    "skab": Entry(
+        "1,949 windows of a water pump, a client is one of 35 runs",
+        None,
+        lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
+    ),
+    "citylearn-homes": Entry(
+        "148,512 days of hourly load, a client is one of 17 homes",
+        None,
+        lambda _, environ: citylearn_homes.assemble(
+            load_origin(citylearn_homes.ORIGIN, environ)
+        ),
     ),
 }
 

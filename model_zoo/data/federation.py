@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo.data.dataset import Dataset, Examples, Labels, Targets, Task
 from model_zoo.data.partition import Indices, by_client, seeded
@@ -139,8 +140,12 @@ def skew_labels(dataset: Dataset) -> Labels:
     y = dataset.y
     if y.ndim == 1:
         return y.astype(np.int32)
-    edges = np.quantile(y[:, 0], np.arange(1, 10) / 10)
-    return np.searchsorted(edges, y[:, 0]).astype(np.int32)
+    return np.searchsorted(tenths(y), y[:, 0]).astype(np.int32)
+
+
+def tenths(y: Targets) -> NDArray[np.float64]:
+    """Return the 9 values that cut the first target of ``y`` into tenths."""
+    return np.quantile(y[:, 0].astype(np.float64), np.arange(1, 10) / 10)
 
 
 def write_shard(shard: Shard, path: Path) -> None:

@@ -35,9 +35,9 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
         families = {runtime.split()[0] for runtime in entry["runtimes"]}
         assert families == {"litert", "onnxruntime"}
         assert entry["refused"] == {}
-    assert figures["accuracy"] > figures["rounds"][0]["accuracy"]
+    assert figures["quality"] > figures["rounds"][0]["quality"]
     assert figures["alpha"] == 0.3  # what was used, though nobody asked for it
-    assert figures["accuracy"] > figures["local_accuracy_mean"] + 0.1
+    assert figures["quality"] > figures["local_quality_mean"] + 0.1
     assert 0.5 < figures["uplink_bits_per_param"] < 1.6
     exported = edgefed(
         *("server", "export", "--config", str(tmp_path / "run/server.toml")),
@@ -48,7 +48,7 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
     with np.load(tmp_path / "model.npz", allow_pickle=False) as tensors:
         assert sum(tensors[name].size for name in tensors) == figures["parameters"]
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    assert f"{figures['accuracy']:.3f}" in page
+    assert f"{figures['quality']:.3f}" in page
     assert processes_naming(str(tmp_path)) == []
 
 

@@ -99,6 +99,7 @@ async def _run(args: argparse.Namespace, plan: "DemoPlan", folder: Path) -> int:
     # Heavy imports wait until the options are known to be good.
     from rich.console import Console  # noqa: PLC0415
 
+    from model_zoo.metrics import METRICS  # noqa: PLC0415
     from tools.demo.demo import Subject, run_demo, working_runtimes  # noqa: PLC0415
     from tools.demo.display import LiveDisplay, PlainDisplay, summary  # noqa: PLC0415
     from tools.demo.report import report  # noqa: PLC0415
@@ -110,9 +111,14 @@ async def _run(args: argparse.Namespace, plan: "DemoPlan", folder: Path) -> int:
     subject = Subject.load(plan, environ=os.environ)
     console = Console()
     display: Display = (
-        LiveDisplay(plan, console, parameters=subject.manifest.layout.size)
+        LiveDisplay(
+            plan,
+            console,
+            parameters=subject.manifest.layout.size,
+            metric=METRICS[subject.manifest.task],
+        )
         if console.is_terminal
-        else PlainDisplay(_write_line)
+        else PlainDisplay(_write_line, metric=METRICS[subject.manifest.task])
     )
     outcome = await run_demo(
         plan,
