@@ -145,7 +145,7 @@ def _not_finite(file: Any) -> None:
 
 
 DEEP = b"[" * 200_000
-KERAS = {
+KERAS: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "no .keras file"),
     "text": (lambda: b"not a zip", "no .keras file"),
     "cut": (lambda: keras_bytes()[:-40], "no .keras file"),
@@ -190,7 +190,7 @@ def test_a_hostile_keras_file_is_refused(name: str, tmp_path: Path) -> None:
 def _mlp_with(change: Callable[[Any], None]) -> bytes:
     model = mlp()
     change(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _external_tensor(model: Any) -> None:
