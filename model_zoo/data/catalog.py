@@ -60,7 +60,7 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "mnist-by-writer": Entry(
         "70,000 images of 28 x 28, a client is one of 539 writers",
-        None,
+        "mnist-cnn",
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
         ),
@@ -84,12 +84,12 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "skab": Entry(
         "1,949 windows of a water pump, a client is one of 35 runs",
-        None,
+        "pump-autoencoder",
         lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
     ),
     "citylearn-homes": Entry(
         "148,512 days of hourly load, a client is one of 17 homes",
-        None,
+        "energy-gru",
         lambda _, environ: citylearn_homes.assemble(
             load_origin(citylearn_homes.ORIGIN, environ)
         ),
