@@ -215,7 +215,7 @@ class OnnxBackend:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
             name = f"c{len(self.constants)}"
-            whole = np.asarray(array, order="C")  # ascontiguous makes 0-d 1-d
+            whole = np.asarray(array, order="C")
             self.constants[key] = numpy_helper.from_array(whole, name)
             self.arrays[name] = whole
         return Value(self.constants[key].name, array.shape)
