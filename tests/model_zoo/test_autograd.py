@@ -14,10 +14,7 @@ tf: Any = vars(tflite_backend)["tf"]
 layers = tf.keras.layers
 
 
-_Layer: Any = layers.Layer
-
-
-class Residual(_Layer):
+class Residual(layers.Layer):  # type: ignore[misc, name-defined]
     """Two convolutions, and the input added."""
 
     def build(self, _shape: Any) -> None:
@@ -30,7 +27,7 @@ class Residual(_Layer):
         return self.second(self.first(x)) + x
 
 
-class Affine(_Layer):
+class Affine(layers.Layer):  # type: ignore[misc, name-defined]
     """A scale and an offset for each channel."""
 
     def build(self, shape: Any) -> None:
@@ -41,7 +38,7 @@ class Affine(_Layer):
         return x * self.scale + self.offset
 
 
-class ShortResidual(_Layer):
+class ShortResidual(layers.Layer):  # type: ignore[misc, name-defined]
     """A convolution that shortens, and one that shortens the input."""
 
     def build(self, _shape: Any) -> None:
