@@ -16,6 +16,7 @@ of its own, with numpy < 2; where pip has no such wheel it is left out.
 
 import argparse
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -32,6 +33,9 @@ from tools.twins.timed_side import OURS, PEERS
 
 TORCH: Final = ("torch", "numpy")
 KERAS: Final = ("tensorflow-cpu", "numpy")
+_ONE_THREAD: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+)
 OLD: Final = ("tflite-runtime==2.14.0", "numpy<2")
 
 
@@ -72,7 +76,9 @@ def pythons(sides: Sequence[str]) -> dict[str, Path]:
             if sys.version_info[:2] == (3, 11):
                 found[side] = peer_python(*OLD, name="tflite")
             else:
-                print("tflite-runtime 2.14 needs Python 3.11: left out", file=sys.stderr)
+                print(
+                    "tflite-runtime 2.14 needs Python 3.11: left out", file=sys.stderr
+                )
         else:
             found[side] = Path(sys.executable)
     return found
@@ -81,12 +87,14 @@ def pythons(sides: Sequence[str]) -> dict[str, Path]:
 @contextmanager
 def started(side: str, model: str, *, python: Path) -> Iterator[Side]:
     """Start a side; it has checked itself when this yields."""
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # TensorFlow talks on standard error whatever it is told
+    quiet = side in {"Keras", "tf.function"}
+    environ = {**os.environ, **_ONE_THREAD, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [python, "-m", "tools.twins.timed_side", side, model],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if "BENCH_QUIET" in os.environ else None,
+        stderr=subprocess.DEVNULL if quiet else None,
         text=True,
         env=environ,
     ) as process:
@@ -117,20 +125,22 @@ def measure(model: str, found: dict[str, Path], *, turns: int) -> list[Row]:
         for _ in range(turns):
             for side in sides:
                 taken[side.name].append(side.measure())
-    torch = taken.get("torch")
     return [
         Row(
             model,
             side.name,
             side.version,
             statistics.median(taken[side.name]),
-            torch and statistics.median(
-                mine / theirs
-                for mine, theirs in zip(taken[side.name], torch, strict=True)
-            ),
+            _ratio(taken[side.name], taken.get("torch")),
         )
         for side in sides
     ]
+
+
+def _ratio(mine: list[float], torch: list[float] | None) -> float | None:
+    if torch is None:
+        return None
+    return float(statistics.median(map(operator.truediv, mine, torch)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

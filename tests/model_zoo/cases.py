@@ -30,6 +30,7 @@ from model_zoo.padding import zero_pad
 from model_zoo.pools import average_pool, global_average_pool, max_pool
 from model_zoo.recurrent import gru
 from model_zoo.resampling import conv1d_transpose, conv2d_transpose, upsample
+from model_zoo.reshaping import reshape
 from model_zoo.residual import residual
 from wire_protocol.selftest import Batch, Targets
 
@@ -45,6 +46,10 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     "frozen": ((5,), (frozen(dense(6)), relu())),
     "personal": ((5,), (dense(6), relu(), personal(dense(4)), relu())),
     "standardize": (SIGNAL, (conv1d(4, 1), standardize(), flatten())),
+    "reshape": (
+        SIGNAL,
+        (conv1d(4, 1), reshape(6, 6, 1), conv2d(2, (2, 2)), flatten()),
+    ),
     "scale": (IMAGE, (conv2d(2, (1, 1)), scale(0.5, -2.0), flatten())),
     "conv2d_same": (IMAGE, (scale(2.0), conv2d(5, (3, 2)), flatten())),
     "conv2d_valid": (IMAGE, (conv2d(5, (3, 2), padding="valid"), flatten())),

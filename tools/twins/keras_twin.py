@@ -1,6 +1,6 @@
 """The Keras twin, stepped as ``train_on_batch`` and as one ``tf.function``.
 
-Run inside ``.venv-peer``. Keras and the zoo agree on layouts: NHWC, HWIO, ``[in, out]``.
+Run inside ``.venv-peer``. Keras and the zoo lay out alike: NHWC, HWIO, ``[in, out]``.
 """
 
 import os
@@ -16,8 +16,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from model_zoo.dropout import WORDS
 from model_zoo.model import Model
-from tools.twins.plan import Part, parts
+from tools.twins.plan import KINDS, Part, parts
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
 
@@ -138,6 +139,9 @@ LAYERS: Final[Mapping[str, Make]] = {
     ),
     "standardize": lambda _: Standardize(),
     "flatten": lambda _: layers.Flatten(),
+    "reshape": lambda part: layers.Reshape(part.after),
+    "dropout": lambda part: layers.Dropout(part.settings["dropped"] / WORDS),
+    "embedding": lambda part: layers.Embedding(*part.tensors[0].shape),
     "conv1d": _conv,
     "conv2d": _conv,
     "depthwise_conv2d": _depthwise,
@@ -153,7 +157,7 @@ LAYERS: Final[Mapping[str, Make]] = {
         part.settings["units"], return_sequences=part.settings["sequences"]
     ),
 }
-"""How each kind of layer is made; a kind that is missing has no twin."""
+assert set(LAYERS) == KINDS
 
 
 def _made(part: Part) -> list[Any]:

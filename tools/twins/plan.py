@@ -11,13 +11,23 @@ A twin that got a setting wrong would not give the same losses, and that is chec
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from model_zoo.backend import Shape
 from model_zoo.layers import Layer
 from model_zoo.model import Model
 from model_zoo.windows import Padding, Span
 from wire_protocol.params import Vector
+
+KINDS: Final = frozenset(
+    [
+        *("dense", "relu", "relu6", "tanh", "sigmoid", "scale", "standardize"),
+        *("flatten", "conv1d", "conv2d", "depthwise_conv2d", "group_norm"),
+        *("max_pool", "average_pool", "global_average_pool", "gru", "reshape"),
+        *("dropout", "embedding"),
+    ]
+)
+"""Kinds of layers that every twin knows; those of the zoo's models are among them."""
 
 
 @dataclass(frozen=True, slots=True)

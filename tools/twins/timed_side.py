@@ -7,16 +7,12 @@ in how many milliseconds of CPU time each.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
 from itertools import islice
 from typing import Final
-
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 import numpy as np
 
@@ -34,7 +30,11 @@ OURS: Final[dict[str, RuntimeName]] = {
     "ONNX Runtime": "onnxruntime",
     "tflite-runtime": "tflite-runtime",
 }
-PEERS: Final = {"torch": "torch", "Keras": "tensorflow-cpu", "tf.function": "tensorflow-cpu"}
+PEERS: Final = {
+    "torch": "torch",
+    "Keras": "tensorflow-cpu",
+    "tf.function": "tensorflow-cpu",
+}
 _DISTRIBUTIONS: Final = {
     "LiteRT": "ai-edge-litert",
     "ONNX Runtime": "onnxruntime",
@@ -54,7 +54,8 @@ def full_batches(model: Model, count: int) -> list[Batch]:
     """Return batches without padding rows: what every side steps on."""
     ones = np.ones(model.batch, np.float32)
     return [
-        Batch(batch.x, batch.y, ones) for batch in islice(learnable(model, seed=2), count)
+        Batch(batch.x, batch.y, ones)
+        for batch in islice(learnable(model, seed=2), count)
     ]
 
 
@@ -62,12 +63,12 @@ def expected(model: Model, params: Vector, batches: list[Batch]) -> tuple[float,
     """Return the losses that steps on ``batches`` must start from."""
     settings = Settings(model.plan.learning_rate, model.plan.momentum).of(model)
     tensors = list(model.layout.split(params))
-    return train(
-        oracle(model), tensors, batches=batches, settings=settings
-    ).losses
+    return train(oracle(model), tensors, batches=batches, settings=settings).losses
 
 
-def opened(side: str, model: Model, params: Vector) -> tuple[int, Callable[[Batch], Step]]:
+def opened(
+    side: str, model: Model, params: Vector
+) -> tuple[int, Callable[[Batch], Step]]:
     """Return a side's number of parameters, and what makes a step of a batch."""
     if side in OURS:
         from edge_agent.trainers.trainer import open_trainer  # noqa: PLC0415

@@ -1,10 +1,9 @@
 """The torch twin: the same layers as ``torch.nn`` has them, in torch's own layout.
 
 Run inside ``.venv-peer``. Images are NCHW, as torch users keep them; examples are laid
-out before the clock runs, and a kernel after ``flatten`` has its rows in that order.
+out before the clock runs, and only ``reshape`` and ``flatten`` go by the zoo's order.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from model_zoo.dropout import WORDS
 from model_zoo.model import Model
-from tools.twins.plan import Part, parts
+from tools.twins.plan import KINDS, Part, parts
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
 
@@ -65,7 +65,7 @@ class Step:
         loss = self._loss(*laid)
         loss.backward()
         self._optimizer.step()
-        return float(loss)
+        return loss.item()
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         outputs = self._layers(x)
@@ -80,7 +80,7 @@ class Step:
                 return functional.mse_loss(outputs, self._target(x))
 
 
-class Padded(nn.Module):
+class Padded(nn.Module):  # type: ignore[misc]
     """Zeros put around an image unevenly, then the layer."""
 
     def __init__(self, layer: nn.Module, widths: list[int]) -> None:
@@ -93,7 +93,7 @@ class Padded(nn.Module):
         return self.layer(functional.pad(x, self.widths))
 
 
-class Along(nn.Module):
+class Along(nn.Module):  # type: ignore[misc]
     """Factors and shifts along the channels."""
 
     def __init__(self, factor: Any, shift: Any = 0.0, *, rank: int) -> None:  # noqa: ANN401
@@ -107,7 +107,7 @@ class Along(nn.Module):
         return (x - self.shift) * self.factor
 
 
-class Standardize(nn.Module):
+class Standardize(nn.Module):  # type: ignore[misc]
     """``(x - mean) * scale`` with frozen parameters."""
 
     def __init__(self, channels: int, *, rank: int) -> None:
@@ -121,7 +121,34 @@ class Standardize(nn.Module):
         return (x - self.mean) * self.scale
 
 
-class Mean(nn.Module):
+class Reshaped(nn.Module):  # type: ignore[misc]
+    """Another shape, in the order that the zoo has: channels last."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Reshape."""
+        if x.ndim > 2:
+            x = x.movedim(1, -1)
+        x = x.reshape(len(x), *self.shape)
+        return x.movedim(-1, 1).contiguous() if x.ndim > 2 else x
+
+
+class Embedded(nn.Module):  # type: ignore[misc]
+    """Vectors of tokens, channels first."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Embedding(tokens, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Look up."""
+        return self.layer(x.long()).transpose(1, 2)
+
+
+class Mean(nn.Module):  # type: ignore[misc]
     """The mean over all places."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -129,7 +156,7 @@ class Mean(nn.Module):
         return x.flatten(2).mean(2)
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module):  # type: ignore[misc]
     """A GRU over ``[N, C, L]``: its last state, or all of them."""
 
     def __init__(self, inputs: int, units: int, *, sequences: bool) -> None:
@@ -155,9 +182,7 @@ def _conv(part: Part) -> nn.Module:
 
 def _depthwise(part: Part) -> nn.Module:
     *size, channels = part.tensors[0].shape
-    return _fitting(
-        part, nn.Conv2d, (channels, channels), tuple(size), groups=channels
-    )
+    return _fitting(part, nn.Conv2d, (channels, channels), tuple(size), groups=channels)
 
 
 def _fitting(
@@ -189,7 +214,10 @@ MODULES: Final[Mapping[str, Make]] = {
     "sigmoid": lambda _: nn.Sigmoid(),
     "scale": lambda part: Along(part.settings["factors"], rank=len(part.before)),
     "standardize": lambda part: Standardize(part.before[-1], rank=len(part.before)),
-    "flatten": lambda _: nn.Flatten(),
+    "flatten": lambda part: Reshaped(part.after),
+    "reshape": lambda part: Reshaped(part.after),
+    "dropout": lambda part: nn.Dropout(part.settings["dropped"] / WORDS),
+    "embedding": lambda part: Embedded(*part.tensors[0].shape),
     "conv1d": _conv,
     "conv2d": _conv,
     "depthwise_conv2d": _depthwise,
@@ -203,7 +231,7 @@ MODULES: Final[Mapping[str, Make]] = {
         sequences=part.settings["sequences"],
     ),
 }
-"""How each kind of layer is made; a kind that is missing has no twin."""
+assert set(MODULES) == KINDS
 
 
 def module(part: Part) -> nn.Module:
@@ -212,28 +240,16 @@ def module(part: Part) -> nn.Module:
 
 
 def _load(plan: list[Part], layers: nn.Sequential) -> None:
-    flattened: tuple[int, ...] = ()
     for part, layer in zip(plan, layers, strict=True):
-        tensors = list(part.tensors)
-        if part.kind == "flatten" and len(part.before) > 1:
-            flattened = part.before
-        if part.kind == "dense" and flattened:
-            tensors[0] = _rows_in_order(tensors[0], flattened)
-            flattened = ()
         targets = list(layer.parameters())
-        for target, tensor in zip(targets, _theirs(part.kind, tensors), strict=True):
+        for target, tensor in zip(targets, _theirs(part), strict=True):
             target.data.copy_(torch.from_numpy(tensor.copy()).reshape(target.shape))
             target.requires_grad_(part.trainable)
 
 
-def _rows_in_order(kernel: Vector, shape: tuple[int, ...]) -> Vector:
-    """Order the rows of a kernel after ``flatten`` channels first."""
-    rows = np.arange(math.prod(shape)).reshape(shape)
-    return kernel[np.moveaxis(rows, -1, 0).reshape(-1)]
-
-
-def _theirs(kind: str, tensors: list[Vector]) -> list[NDArray[np.float32]]:
-    match kind:
+def _theirs(part: Part) -> list[NDArray[np.float32]]:
+    tensors = list(part.tensors)
+    match part.kind:
         case "dense":
             return [tensors[0].T, tensors[1]]
         case "conv1d":
