@@ -68,7 +68,7 @@ def test_a_broken_manifest_is_told(tmp_path: Path) -> None:
     (tmp_path / "own/artifact").mkdir()
     (tmp_path / "own/artifact/manifest.json").write_bytes(b"[" * 100_000)
     with pytest.raises(ConfigError, match="not a manifest"):
-        run("list", str(tmp_path / "own"))
+        zoo.manifest(str(tmp_path / "own"))
 
 
 DATA = {
