@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from wire_protocol.errors import ConfigError, TrainingError
 from wire_protocol.manifest import Manifest
-from wire_protocol.npz import load_arrays
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Targets
 
@@ -232,6 +231,9 @@ def read_npz(path: Path) -> Examples:
     Raises:
         ConfigError: The file is missing, damaged, too large, or holds other arrays.
     """
+    # it brings zipfile along, which who has sensors can do without
+    from wire_protocol.npz import load_arrays  # noqa: PLC0415
+
     try:
         arrays = load_arrays(
             path, ("x",), optional=("y",), max_bytes=MAX_EXAMPLES_BYTES

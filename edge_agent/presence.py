@@ -14,6 +14,8 @@ from wire_protocol.link import Link, LinkSettings, Will
 from wire_protocol.messages import CheckIn
 from wire_protocol.topics import Topics
 
+MAX_BACKLOG_BYTES: Final = 10 << 20
+"""More than a window of the largest blocks; a flood of sensors' messages is cut off."""
 NEWS: Final = 0.2
 """Part by which the number of examples changes before it is told anew."""
 
@@ -28,6 +30,7 @@ def link_settings(config: AgentConfig, *, first_connection: int = 1) -> LinkSett
         protocol=config.broker.protocol,
         will=Will(Topics(fleet).device(device, "availability"), b"offline"),
         first_connection=first_connection,
+        max_backlog_bytes=MAX_BACKLOG_BYTES,
     )
 
 

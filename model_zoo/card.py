@@ -13,6 +13,7 @@ from model_zoo.macs import forward_macs
 from model_zoo.measured import Measured, Memory, Quality
 from model_zoo.metrics import METRICS, Metric
 from model_zoo.model import Model
+from model_zoo.quantize.record import File, Quantized
 from wire_protocol.manifest import FAMILIES, Manifest, Task
 
 _FAMILY_NAMES: Mapping[str, str] = {"tflite": "TFLite (LiteRT)", "onnx": "ONNX"}
@@ -37,6 +38,7 @@ class Subject:
         about: The definition's docstring.
         manifest: Of the built artifact.
         measured: What was measured.
+        quantized: What its quantized artifacts lose, where that was measured.
         credit: Of the model's data set, where it is a known one.
     """
 
@@ -44,6 +46,7 @@ class Subject:
     about: str
     manifest: Manifest
     measured: Measured
+    quantized: Quantized | None
     credit: Credit | None
 
 
@@ -60,6 +63,7 @@ def render(subject: Subject) -> str:
         _table(("", ""), _facts(subject)),
         *_quality_part(subject),
         *_memory_part(subject.measured.memory),
+        *_quantized_part(subject.quantized),
         *_use_part(subject),
         *_data_part(subject),
         origin,
@@ -217,6 +221,31 @@ def _memory_part(memory: Mapping[str, Memory]) -> Iterator[str]:
     )
 
 
+def _quantized_part(quantized: Quantized | None) -> Iterator[str]:
+    if quantized is None:
+        return
+    yield "## Quantized for inference"
+    yield (
+        f"`edgefed zoo quantize {quantized.model}` of the federated model, calibrated "
+        f"on {quantized.calibration:,} training examples and judged on "
+        f"{quantized.judged:,} others. *Lost* is against the float32 artifact of the "
+        "same family."
+    )
+    yield _table(
+        ("artifact", "size", "metric", "value", "lost"),
+        [_quantized_row(file) for file in quantized.files],
+    )
+
+
+def _quantized_row(file: File) -> tuple[str, ...]:
+    found = file.judgement
+    judged = ("", "", "")
+    if found is not None and found.value is not None and found.loss is not None:
+        lost = "" if file.format.endswith("f32") else f"{found.loss:.4f}"
+        judged = (found.metric, f"{found.value:.4f}", lost)
+    return file.format, f"{file.ref.size / 1000:.1f} kB", *judged
+
+
 def _use_part(subject: Subject) -> Iterator[str]:
     model = subject.model
     yield "## Use"
@@ -269,3 +298,34 @@ def _table(
 ) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def overview(subjects: Sequence[Subject]) -> str:
+    """Return one table of all models, Markdown, with links from ``docs/``."""
+    return _table(
+        (
+            "model",
+            "data",
+            "parameters",
+            "MACs",
+            "metric",
+            "federated",
+            "central",
+            "alone",
+        ),
+        [row for subject in subjects for row in _overview_rows(subject)],
+    )
+
+
+def _overview_rows(subject: Subject) -> Iterator[tuple[str, ...]]:
+    model = subject.model
+    folder = f"../model_zoo/models/{model.name.replace('-', '_')}/README.md"
+    what = (f"[{model.name}]({folder})",)
+    size = (f"{model.layout.size:,}", f"{forward_macs(model):,}")
+    qualities = subject.measured.quality
+    if not qualities:
+        yield (*what, model.data, *size, METRICS[model.task].name, "", "", "")
+    for one in qualities.values():
+        judges = f"{one.recipe.data}, {_JUDGES[one.recipe.judging]}"
+        found = map(_spread, (one.federated, one.central, one.local))
+        yield (*what, judges, *size, METRICS[model.task].name, *found)

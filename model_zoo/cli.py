@@ -52,6 +52,9 @@ def add_commands(
     which = leaf.add_mutually_exclusive_group(required=True)
     which.add_argument("name", nargs="?", metavar="NAME")
     which.add_argument("--all", action="store_true", help="every model's")
+    which.add_argument(
+        "--table", action="store_true", help="one table of all, for docs/models.md"
+    )
     leaf.add_argument(
         "--write", action="store_true", help="into the model's folder, as README.md"
     )
@@ -139,8 +142,11 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _card(args: argparse.Namespace) -> int:
-    from model_zoo.cards import CARD, card_of  # noqa: PLC0415
+    from model_zoo.cards import CARD, card_of, table  # noqa: PLC0415
 
+    if args.table:
+        print(table())
+        return 0
     for name in list(zoo.MODELS) if args.all else [args.name]:
         card, path = card_of(name), zoo.model_folder(name) / CARD
         if not args.write:

@@ -223,25 +223,3 @@ def flatten() -> Layer:
         return y, lambda dy: (b.reshape(dy, shape), ())
 
     return Layer("flatten", lambda shape: (math.prod(shape),), no_params, apply)
-
-
-def reshape(*shape: int) -> Layer:
-    """Give ``shape`` to what comes in rows, such as an image of its pixels."""
-
-    def output_shape(given: Shape) -> Shape:
-        if math.prod(given) != math.prod(shape):
-            raise ConfigError(
-                f"reshape makes {shape}, which does not hold {given}",
-                remedy="give a shape of as many values",
-            )
-        return shape
-
-    def apply(
-        b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
-    ) -> tuple[Tensor, Pullback]:
-        del params, seed
-        before = b.shape(x)
-        y = b.reshape(x, (before[0], *shape))
-        return y, lambda dy: (b.reshape(dy, before), ())
-
-    return Layer("reshape", output_shape, no_params, apply)

@@ -4,7 +4,7 @@ Wherever a name is taken, so is the path of a folder of the user's own
 (``model_zoo.own_folder``). Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
-['digits-cnn', 'digits-mlp', 'har-cnn1d', 'mnist-cnn']
+['digits-cnn', 'digits-mlp', 'har-cnn1d', 'har-mlp', 'kws-dscnn', 'mnist-cnn']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -19,6 +19,8 @@ from model_zoo.model import Model
 from model_zoo.models.digits_cnn import definition as digits_cnn
 from model_zoo.models.digits_mlp import definition as digits_mlp
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
+from model_zoo.models.har_mlp import definition as har_mlp
+from model_zoo.models.kws_dscnn import definition as kws_dscnn
 from model_zoo.models.mnist_cnn import definition as mnist_cnn
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.manifest import Manifest
@@ -30,6 +32,8 @@ MODELS: Final[Mapping[str, Model]] = {
         digits_mlp.MODEL,
         digits_cnn.MODEL,
         har_cnn1d.MODEL,
+        har_mlp.MODEL,
+        kws_dscnn.MODEL,
         mnist_cnn.MODEL,
     )
 }

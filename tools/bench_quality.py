@@ -13,10 +13,11 @@ into the models' folders, for their cards.
 import argparse
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ from tools.quality.experiment import run_cell
 from tools.quality.recording import record
 from tools.quality.results import Results
 from tools.quality.summary import Summary, lines
+from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import EdgefedError
 
 _ENVIRON: Final = ("EDGEFED_DATA", "XDG_CACHE_HOME", "HOME")
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         summaries = _summaries(cells, recipes, results=results(), seeds=args.seeds)
         print("\n".join(lines(summaries)))
         if args.record:
-            for path in record(summaries):
+            for path in record(summaries, results, environ=_environ()):
                 print(f"recorded: {path}")
     except EdgefedError as error:
         print(f"bench_quality: {error}", file=sys.stderr)
@@ -81,33 +83,61 @@ def _measure(
     )
     if not missing:
         return
+    failures: list[EdgefedError] = []
     # spawned: runtimes do not survive a fork
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=_leave_with_parent
+    ) as pool:
         running: dict[Future[Outcome], Cell] = {
-            pool.submit(_work, cell, settings(cell)): cell for cell in missing
+            pool.submit(_work, cell, settings(cell), results.params(cell)): cell
+            for cell in missing
         }
-        try:
-            for count, future in enumerate(as_completed(running), start=1):
-                cell, outcome = running[future], future.result()
-                results.add(cell, outcome)
-                print(
-                    f"{count} of {len(missing)}: {cell.key} {outcome.quality:.4f} "
-                    f"in {outcome.seconds:.0f} s",
-                    file=sys.stderr,
-                )
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for count, future in enumerate(as_completed(running), start=1):
+            cell = running[future]
+            try:
+                outcome = future.result()
+            except EdgefedError as error:
+                print(f"{cell.key} failed: {error}", file=sys.stderr)
+                failures.append(error)
+                continue
+            results.add(cell, outcome)
+            print(
+                f"{count} of {len(missing)}: {cell.key} {outcome.quality:.4f} "
+                f"in {outcome.seconds:.0f} s of CPU time",
+                file=sys.stderr,
+            )
+    if failures:
+        raise failures[0]
 
 
-def _work(cell: Cell, recipe: Recipe) -> Outcome:
+def _leave_with_parent() -> None:
+    """End this worker when its parent ends: nobody would keep what it finds."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _work(cell: Cell, recipe: Recipe, params: Path) -> Outcome:
     def tell(text: str) -> None:
         print(f"  {cell.key}: {text}", file=sys.stderr, flush=True)
 
-    environ = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     return run_cell(
-        cell, recipe, environ=environ, clock=time.perf_counter, progress=tell
+        cell,
+        recipe,
+        environ=_environ(),
+        clock=time.process_time,  # others may be busy here
+        progress=tell,
+        keep=lambda vector: write_atomically(params, vector.astype("<f4").tobytes()),
     )
+
+
+def _environ() -> dict[str, str]:
+    return {name: os.environ[name] for name in _ENVIRON if name in os.environ}
 
 
 def _summaries(

@@ -4,17 +4,18 @@ This module is pure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from edge_agent.data_settings import LabelSettings
-from edge_agent.sources.rules import WORDS, Rule, holds, parse_rule
 from edge_agent.sources.windows import Label, Window
 from wire_protocol.errors import ConfigError
 from wire_protocol.selftest import Targets
 
-MAX_CLASS = 65_535
+MAX_CLASS: Final = 65_535
+RESERVED: Final = frozenset(("and", "or", "not", "mean", "min", "max", "first", "last"))
+"""What no channel is called: rules have these words."""
 Teach: TypeAlias = "Callable[[Window], Targets | str]"
 """Returns the target of a window, or why it is no example."""
 
@@ -60,32 +61,32 @@ def teacher(settings: LabelSettings, *, channels: Sequence[str]) -> Teach:
 
 def check_channels(channels: Sequence[str]) -> None:
     """Raise ``ConfigError`` unless ``channels`` can be told apart in rules."""
-    wrong = [name for name in channels if not name or name in WORDS]
+    wrong = [name for name in channels if not name or name in RESERVED]
     if wrong or len(set(channels)) != len(channels):
         raise ConfigError(
             f"channels are called {', '.join(channels)!s:.200}",
-            remedy=f"call each one differently, and none of them {', '.join(WORDS)}",
+            remedy="call each one differently, and none of them "
+            + ", ".join(sorted(RESERVED)),
         )
 
 
 def _ruled(settings: LabelSettings, channels: Sequence[str]) -> Teach:
+    from edge_agent.sources.rules import (  # noqa: PLC0415 - few devices need them
+        holds,
+        parse_rule,
+    )
+
     rules = [parse_rule(text, channels=channels) for text in settings.rules]
     numbered = [(_number(rule.label, settings), rule) for rule in rules]
     default = _number(settings.default, settings) if settings.default else None
 
     def teach(window: Window) -> Targets | str:
         rows = window.rows[: len(window.labels)]
-        number = _first(numbered, rows, default)
+        first = (number for number, rule in numbered if holds(rule.condition, rows))
+        number = next(first, default)
         return UNLABELLED if number is None else _class(number)
 
     return teach
-
-
-def _first(numbered: list[tuple[int, Rule]], rows: Targets, default: Label) -> Label:
-    for number, rule in numbered:
-        if holds(rule.condition, rows):
-            return number
-    return default
 
 
 def _number(name: str, settings: LabelSettings) -> int:

@@ -42,8 +42,6 @@ _FUNCTIONS: Final[dict[str, Callable[[NDArray[Any]], Any]]] = {
     "first": lambda column: column[0],
     "last": lambda column: column[-1],
 }
-WORDS: Final = frozenset({"and", "or", "not", *_FUNCTIONS})
-"""What no channel is called."""
 
 
 @dataclass(frozen=True, slots=True)

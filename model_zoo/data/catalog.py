@@ -60,36 +60,36 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "mnist-by-writer": Entry(
         "70,000 images of 28 x 28, a client is one of 539 writers",
-        None,
+        "mnist-cnn",
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
         ),
     ),
     "fsdd": Entry(
         "3,000 spoken digits, a client is one of 5 devices of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(load_origin(fsdd.ORIGIN, environ)),
     ),
     "fsdd-by-speaker": Entry(
         "the same, a client is one of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(
             load_origin(fsdd.ORIGIN, environ), by_speaker=True
         ),
     ),
     "uci-har": Entry(
         "10,299 windows of 265 motion features, a client is one of 30 people",
-        None,
+        "har-mlp",
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
     "skab": Entry(
         "1,949 windows of a water pump, a client is one of 35 runs",
-        None,
+        "pump-autoencoder",
         lambda _, environ: skab.assemble(load_origin(skab.ORIGIN, environ)),
     ),
     "citylearn-homes": Entry(
         "148,512 days of hourly load, a client is one of 17 homes",
-        None,
+        "energy-gru",
         lambda _, environ: citylearn_homes.assemble(
             load_origin(citylearn_homes.ORIGIN, environ)
         ),

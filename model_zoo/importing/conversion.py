@@ -19,7 +19,7 @@ from model_zoo.importing.sandbox import READING, RUNNING, run_child
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.own_folder import load_model
 from model_zoo.runners import Runner, litert, onnx_runtime, oracle
-from model_zoo.scaffold.writing import checked_name, make_folder
+from model_zoo.scaffold.writing import check_free, checked_name, make_folder
 from model_zoo.stepping import named as named_tensors
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import INITIAL, Task
@@ -82,6 +82,7 @@ def convert(
     task: Task | None = None,
     head: bool = False,
     seed: int = 0,
+    read: Callable[[Path], Network] = read_foreign,
 ) -> Converted:
     """Import ``path`` into ``folder``, which is made, or empty.
 
@@ -92,13 +93,15 @@ def convert(
         task: What it is for; None: what its end says.
         head: Whether only the last dense layer is trained.
         seed: Of the examples on which outputs are compared.
+        read: Reads the file.
 
     Raises:
         ConfigError: The file cannot be imported, or computes something else; then
             nothing is written.
     """
     checked_name(name)
-    network = _for_task(read_foreign(path), task)
+    check_free(folder)
+    network = _for_task(read(path), task)
     network = _head_only(network) if head else network
     model, text = _defined(network, name=name, file=path.name)
     initial = _initial(network, model)

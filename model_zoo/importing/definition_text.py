@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from model_zoo.importing.constructors import MODULES
-from model_zoo.importing.network import Network, Operation
+from model_zoo.importing.network import Network, Operation, Value
 from wire_protocol.manifest import Task
 
 _TEXT: Final = '''\
@@ -90,7 +90,15 @@ def _lines(operations: Sequence[Operation], *, depth: int) -> list[str]:
             lines.append(f"{space}),")
             continue
         args = [repr(arg) for arg in operation.args]
-        args += [f"{key}={value!r}" for key, value in operation.options.items()]
+        args += [
+            f"{key}={_text(value)}"
+            for key, value in operation.options.items()
+            if (key, value) != ("stride", 1)
+        ]
         call = f"{operation.kind}({', '.join(args)})"
         lines.append(f"{space}{f'frozen({call})' if operation.frozen else call},")
     return lines
+
+
+def _text(value: Value) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -72,6 +72,18 @@ def checked_name(name: str) -> str:
     return name
 
 
+def check_free(folder: Path) -> None:
+    """Raise ``ConfigError`` where there is something that could be overwritten."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        what = "is not empty" if folder.is_dir() else "is a file"
+        raise ConfigError(
+            f"{folder} {what}, and nothing is ever overwritten",
+            remedy="name another one with --out",
+        )
+
+
 def make_folder(folder: Path) -> None:
     """Make ``folder``, or take an empty one.
 
@@ -79,12 +91,8 @@ def make_folder(folder: Path) -> None:
         ConfigError: It has something in it, or cannot be made.
     """
     try:
+        check_free(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ConfigError(
-                f"{folder} is not empty, and nothing is ever overwritten",
-                remedy="name another one with --out",
-            )
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be made: {error.strerror}",

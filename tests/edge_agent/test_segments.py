@@ -22,7 +22,10 @@ from wire_protocol.errors import DecodeError
 
 FORMS = st.builds(
     lambda shape, kind, outputs: Form(
-        tuple(shape), kind, {"classes": 1, "none": 0}.get(kind, outputs), "recipe"
+        tuple(shape),
+        kind,
+        outputs if kind == "numbers" else int(kind == "classes"),
+        "recipe",
     ),
     st.lists(st.integers(1, 5), min_size=1, max_size=3),
     st.sampled_from(["classes", "numbers", "none"]),

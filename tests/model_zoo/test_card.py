@@ -1,7 +1,8 @@
 """Cards: what is committed is what would be rendered now, and reads right."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from model_zoo import zoo
 from model_zoo.card import Subject, render
-from model_zoo.cards import CARD, about, card_of
+from model_zoo.cards import CARD, about, card_of, table
 from model_zoo.cli import add_commands
 from model_zoo.data.catalog import SETS
 from model_zoo.data.credits import CREDITS
@@ -17,6 +18,7 @@ from model_zoo.measured import MAX_BYTES, Measured, Memory, Quality
 from model_zoo.recipe import Recipe
 from wire_protocol.errors import ConfigError
 
+DOCS = Path(__file__).parents[2] / "docs"
 RECIPE = Recipe(
     data="digits",
     rounds=7,
@@ -47,6 +49,7 @@ def subject(measured: Measured) -> Subject:
         about="``digits-mlp``: a thing.\n\nTakes ``x``.",
         manifest=zoo.manifest("digits-mlp"),
         measured=measured,
+        quantized=None,
         credit=CREDITS["digits"],
     )
 
@@ -56,6 +59,17 @@ def test_the_committed_card_is_the_one_rendered_now(name: str) -> None:
     committed = (zoo.model_folder(name) / CARD).read_text(encoding="utf-8")
     assert committed == card_of(name), f"run: edgefed zoo card {name} --write"
     assert about(name)
+
+
+def test_the_overview_is_the_one_rendered_now() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    found = text.split("<!-- edgefed zoo card --table -->\n")[1].split("\n<!-- end")[0]
+    assert found == table(), "put in what edgefed zoo card --table prints"
+
+
+def test_every_key_of_a_recipe_is_documented() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    assert [key.name for key in fields(Recipe) if f"`{key.name}`" not in text] == []
 
 
 def test_a_card_tells_what_was_measured_and_how() -> None:

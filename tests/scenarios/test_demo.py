@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from tests.model_zoo.test_data_catalog import environ_with
 from tests.scenarios.commands import ROOT, begin, edgefed, processes_naming
 from tools.demo.cli import STOPPED
 from wire_protocol.errors import INTERRUPTED
@@ -109,3 +110,27 @@ def _running(folder: Path) -> Iterator[subprocess.Popen[str]]:
                 yield demo
                 return
         pytest.fail(f"no round was merged, exit code {demo.wait(5)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "metric"),
+    [("skab", "ROC AUC"), ("citylearn-homes", "mean absolute error")],
+)
+def test_every_task_is_shown_by_its_own_metric(
+    tmp_path: Path, data: str, metric: str
+) -> None:
+    environ_with(data.replace("-", "_"))
+    done = edgefed(
+        *("demo", "--data", data, "--unseen", "--devices", "2", "--rounds", "2"),
+        *("--epochs", "1", "--folder", str(tmp_path / "run")),
+        *("--json", str(tmp_path / "out.json")),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    jsonschema.validate(figures, SCHEMA)
+    assert figures["metric"] == metric
+    assert figures["central_quality"] is not None
+    assert f"round   2  {metric} {figures['quality']:.3f}" in done.stdout
+    assert metric in (tmp_path / "run/report.html").read_text(encoding="utf-8")

@@ -33,8 +33,8 @@ def add_commands(
     parser.set_defaults(run=run)
     parser.add_argument(
         "--data",
-        help="data set: digits, sp-sw-har, sp-sw-har-by-place; mnist-by-writer for a "
-        "model of your own; or a folder with your data.py (digits)",
+        help="data set, such as digits, sp-sw-har or mnist-by-writer; or a folder with "
+        "your data.py (digits)",
     )
     parser.add_argument(
         "--model", help="model of the zoo, or your own folder (the data set's own)"

@@ -59,7 +59,7 @@ class Outcome:
         training_examples: Of all of them together.
         test_examples: That judged.
         parameters: Of the model.
-        seconds: What it took.
+        seconds: What it took, of one CPU.
         fingerprint: Of everything that decides the quality.
     """
 

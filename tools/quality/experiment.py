@@ -82,8 +82,10 @@ class Experiment:
             initial=_initial(artifact, manifest),
         )
 
-    def federated(self, progress: Progress) -> Outcome:
-        """Run all rounds; the last model counts, not the best one."""
+    def federated(
+        self, progress: Progress, *, keep: Callable[[Vector], None]
+    ) -> Outcome:
+        """Run all rounds; the last model counts, not the best one, and is kept."""
         recipe = self.recipe
         simulation = Simulation(
             self.devices,
@@ -111,6 +113,7 @@ class Experiment:
                 quality = self.judge.judge(simulation.model.held)
                 curve.append((number, quality))
                 progress(f"round {number}: {quality:.4f}")
+        keep(simulation.model.held)
         bits = 8 * bytes_up / (updates * self.manifest.layout.federated.size)
         return replace(
             self._outcome(curve[-1][1]), curve=tuple(curve), bits_up=round(bits, 3)
@@ -181,8 +184,17 @@ def run_cell(
     environ: Mapping[str, str],
     clock: Callable[[], float],
     progress: Progress = lambda _: None,
+    keep: Callable[[Vector], None] = lambda _: None,
 ) -> Outcome:
     """Run one cell from its seed.
+
+    Args:
+        cell: Which one.
+        recipe: Its settings.
+        environ: Says where data sets are.
+        clock: Tells seconds, of the CPU for instance.
+        progress: Told how far it is.
+        keep: Takes the parameters that a federation ended with.
 
     Raises:
         ConfigError: Data or model cannot be had.
@@ -190,12 +202,13 @@ def run_cell(
     """
     began = clock()
     experiment = Experiment.load(cell.model, recipe, seed=cell.seed, environ=environ)
-    run = {
-        "federated": experiment.federated,
-        "central": experiment.central,
-        "local": experiment.local,
-    }[cell.kind]
-    outcome = run(progress)
+    match cell.kind:
+        case "federated":
+            outcome = experiment.federated(progress, keep=keep)
+        case "central":
+            outcome = experiment.central(progress)
+        case "local":
+            outcome = experiment.local(progress)
     return replace(
         outcome,
         seconds=round(clock() - began, 1),

@@ -5,33 +5,43 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from model_zoo import zoo
 from model_zoo.measured import FILE, Measured, Quality
+from model_zoo.quantize.examples import calibration, judging
+from model_zoo.quantize.parameters import load_parameters
+from model_zoo.quantize.record import NAME, Quantized
+from tools.quality.cells import Cell
 from tools.quality.memory import measure_memory
+from tools.quality.results import Results
 from tools.quality.summary import Summary
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
 
+_CALIBRATION: Final = 256
 
-def record(summaries: Sequence[Summary]) -> Iterator[Path]:
-    """Write the ``measured.json`` of every model in ``summaries``; yield its path.
+
+def record(
+    summaries: Sequence[Summary], results: Results, *, environ: Mapping[str, str]
+) -> Iterator[Path]:
+    """Write what was measured of every model in ``summaries``; yield the files' paths.
 
     Experiments that are not complete, or not among them, stay as they were recorded.
+    The model that the first experiment's first seed ended with is quantized.
 
     Raises:
         ConfigError: A file cannot be written, or an earlier one is damaged.
         TrainingError: A runtime failed while its memory was measured.
     """
     for model, of_model in groupby(summaries, key=lambda summary: summary.model):
+        complete = [one for one in of_model if one.complete]
         path = zoo.model_folder(model) / FILE
-        found = {one.experiment: quality_of(one) for one in of_model if one.complete}
-        measured = updated(_before(path), found, model=model)
-        try:
-            write_atomically(path, measured.to_json())
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-        yield path
+        found = {one.experiment: quality_of(one) for one in complete}
+        yield _written(path, updated(_before(path), found, model=model).to_json())
+        if complete:
+            quantized = _quantized(complete[0], results, environ=environ)
+            yield _written(zoo.model_folder(model) / NAME, quantized.to_json())
 
 
 def quality_of(summary: Summary) -> Quality:
@@ -61,6 +71,35 @@ def updated(before: Measured, found: Mapping[str, Quality], *, model: str) -> Me
         quality={**before.quality, **found},
         memory=measure_memory(zoo.artifact_folder(model)),
     )
+
+
+def _quantized(
+    summary: Summary, results: Results, *, environ: Mapping[str, str]
+) -> Quantized:
+    """Return what the quantized artifacts of the trained model lose."""
+    # Here and not above: it needs TensorFlow and onnx.
+    from model_zoo.quantize.building import quantize  # noqa: PLC0415
+
+    model, data = zoo.model(summary.model), summary.recipe.data
+    path = results.params(Cell(summary.model, summary.experiment, 0, "federated"))
+    return quantize(
+        model,
+        load_parameters(path, model.layout),
+        calibration=calibration(
+            model, data, count=_CALIBRATION, seed=0, environ=environ
+        ),
+        judging=judging(model, data, seed=0, environ=environ),
+        folder=results.folder / f"{model.name}-quantized",
+        formats=("tflite-int8", "tflite-f16", "onnx-int8"),
+    )
+
+
+def _written(path: Path, content: bytes) -> Path:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    return path
 
 
 def _before(path: Path) -> Measured:

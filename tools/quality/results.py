@@ -21,6 +21,7 @@ class Results:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._path = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -35,6 +36,10 @@ class Results:
     def __call__(self) -> Mapping[str, Outcome]:
         """Return all outcomes by the cell's key."""
         return self._outcomes
+
+    def params(self, cell: Cell) -> Path:
+        """Return where the parameters are that the federation ``cell`` ended with."""
+        return self.folder / f"{cell.key.replace('/', '-')}.f32"
 
     def add(self, cell: Cell, outcome: Outcome) -> None:
         """Keep the outcome of ``cell``, in place of an earlier one."""

@@ -6,9 +6,10 @@ Takes raw pixels, ``[64]`` of 0..16 in rows; the first layers scale and shape th
 from typing import Final
 
 from model_zoo.convolutions import conv2d
-from model_zoo.layers import dense, flatten, relu, reshape, scale
+from model_zoo.layers import dense, flatten, relu, scale
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.pools import average_pool
+from model_zoo.reshaping import reshape
 
 PLAN: Final = PlanDefaults(rounds=20, epochs=5, learning_rate=0.05, momentum=0.9)
 

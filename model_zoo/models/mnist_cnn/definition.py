@@ -10,7 +10,7 @@ from model_zoo.convolutions import conv2d
 from model_zoo.layers import dense, flatten, relu, scale
 from model_zoo.model import Model, PlanDefaults
 
-PLAN: Final = PlanDefaults(rounds=100, epochs=2, learning_rate=0.05, momentum=0.9)
+PLAN: Final = PlanDefaults(rounds=100, epochs=3, learning_rate=0.05, momentum=0.9)
 
 MODEL: Final = Model(
     name="mnist-cnn",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_agent.sources import labels, rules
 from edge_agent.sources.rules import MAX_DEPTH, holds, parse_rule
 from wire_protocol.errors import ConfigError
 
@@ -96,3 +97,7 @@ def test_conditions_mean_what_they_mean_in_logic(pair: tuple[str, bool]) -> None
     text, truth = pair
     with contextlib.suppress(ConfigError):  # longer than a rule may be
         assert holds(parse_rule(f"a: {text}", channels=()).condition, ROWS) == truth
+
+
+def test_the_words_of_rules_are_no_channels() -> None:
+    assert {"and", "or", "not", *rules._FUNCTIONS} == labels.RESERVED
