@@ -123,6 +123,11 @@ class Backend(Protocol):
     ) -> Tensor:
         """Correlate each channel of ``x[N,H,W,C]`` with its own ``kernel[h,w,C]``."""
 
+    def depthwise_kernel(
+        self, x: Tensor, dy: Tensor, *, size: Pair, strides: Pair
+    ) -> Tensor:
+        """Return the gradient by the kernel ``[*size, C]`` of ``depthwise_conv2d``."""
+
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         """Return the greatest of every window; windows tile ``x[N,H,W,C]``."""
 

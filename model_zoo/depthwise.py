@@ -1,8 +1,8 @@
 """Depthwise convolution: every channel has a kernel of its own. Pure.
 
-The gradient by the kernel is one depthwise convolution over batch times channels, with
-the output's gradient as kernel and the stride as dilation. That by the input is one of
-the output's gradient, zeros put between its pixels, with the kernel turned around.
+The gradient by the input is a depthwise convolution of the output's gradient, zeros put
+between its pixels, with the kernel turned around. How that by the kernel is computed is
+the backend's choice: no one way is fast on all runtimes.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from model_zoo.backend import Backend, Pair, Shape, Tensor
 from model_zoo.convolutions import bias_gradient, spans_over
 from model_zoo.layers import Gradients, Layer, Pullback, Seed, require_rank
-from model_zoo.windows import Padding, fit, unfit
+from model_zoo.windows import Padding, Span, fit
 from wire_protocol.params import ParamSpec
 
 
@@ -44,28 +44,18 @@ def depthwise_conv2d(
         y = b.depthwise_conv2d(fitted, kernel, strides=strides, dilations=(1, 1))
 
         def pullback(dy: Tensor) -> Gradients:
-            dkernel = _by_kernel(b, fitted, dy, strides=strides)
-            dx = _by_input(b, dy, kernel, strides=strides)
-            return unfit(b, dx, spans), (dkernel, bias_gradient(b, dy))
+            dx = _by_input(b, dy, kernel, spans=spans, stride=stride)
+            dkernel = b.depthwise_kernel(fitted, dy, size=size, strides=strides)
+            return dx, (dkernel, bias_gradient(b, dy))
 
         return b.add(y, bias), pullback
 
     return Layer("depthwise_conv2d", output_shape, specs, apply)
 
 
-def _by_kernel(b: Backend, x: Tensor, dy: Tensor, *, strides: Pair) -> Tensor:
-    count, rows, columns, channels = b.shape(x)
-    _, high, wide, _ = b.shape(dy)
-    every = count * channels
-    images = b.reshape(b.transpose(x, (1, 2, 0, 3)), (1, rows, columns, every))
-    weights = b.reshape(b.transpose(dy, (1, 2, 0, 3)), (high, wide, every))
-    each = b.depthwise_conv2d(images, weights, strides=(1, 1), dilations=strides)
-    _, height, width, _ = b.shape(each)
-    by_example = b.reshape(each, (height * width, count, channels))
-    return b.reshape(b.sum(by_example, 1), (height, width, channels))
-
-
-def _by_input(b: Backend, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tensor:
+def _by_input(
+    b: Backend, dy: Tensor, kernel: Tensor, *, spans: tuple[Span, Span], stride: int
+) -> Tensor:
     height, width, channels = b.shape(kernel)
     places = height * width
     # As a product: reversing an image's two axes is silently wrong on tflite-runtime
@@ -73,25 +63,29 @@ def _by_input(b: Backend, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tenso
     turned = b.matmul(
         b.constant(np.eye(places)[::-1]), b.reshape(kernel, (places, channels))
     )
+    # Padding of the input gets no gradient, what was cut off a zero one.
+    around = tuple(
+        (side - 1 - span.before, side - 1 - span.after)
+        for side, span in zip((height, width), spans, strict=True)
+    )
     return b.depthwise_conv2d(
-        _spaced(b, dy, (height, width), strides=strides),
+        b.pad(_spaced(b, dy, stride), ((0, 0), *around, (0, 0))),
         b.reshape(turned, (height, width, channels)),
         strides=(1, 1),
         dilations=(1, 1),
     )
 
 
-def _spaced(b: Backend, dy: Tensor, size: Pair, *, strides: Pair) -> Tensor:
-    """Put ``stride - 1`` zeros between pixels and ``size - 1`` around all of them."""
+def _spaced(b: Backend, dy: Tensor, stride: int) -> Tensor:
+    """Put ``stride - 1`` zeros between pixels."""
+    if stride == 1:
+        return dy
     count, rows, columns, channels = b.shape(dy)
-    down, right = strides
-    if down > 1 or right > 1:
-        dy = b.reshape(dy, (count * rows * columns, 1, 1, channels))
-        dy = b.pad(dy, ((0, 0), (0, 0), (0, right - 1), (0, 0)))
-        dy = b.reshape(dy, (count * rows, 1, columns * right, channels))
-        dy = b.pad(dy, ((0, 0), (0, down - 1), (0, 0), (0, 0)))
-        dy = b.reshape(dy, (count, rows * down, columns * right, channels))
-        kept = ((rows - 1) * down + 1, (columns - 1) * right + 1)
-        dy = b.crop(dy, (0, 0, 0, 0), size=(count, *kept, channels))
-    around = tuple((side - 1, side - 1) for side in size)
-    return b.pad(dy, ((0, 0), *around, (0, 0)))
+    zeros = (0, stride - 1)
+    dy = b.reshape(dy, (count * rows * columns, 1, 1, channels))
+    dy = b.pad(dy, ((0, 0), (0, 0), zeros, (0, 0)))
+    dy = b.reshape(dy, (count * rows, 1, columns * stride, channels))
+    dy = b.pad(dy, ((0, 0), zeros, (0, 0), (0, 0)))
+    dy = b.reshape(dy, (count, rows * stride, columns * stride, channels))
+    kept = ((rows - 1) * stride + 1, (columns - 1) * stride + 1)
+    return b.crop(dy, (0, 0, 0, 0), size=(count, *kept, channels))

