@@ -6,34 +6,50 @@ This module is pure.
 from collections.abc import Collection
 from typing import TypeAlias
 
+from broker_server.artifact import Artifact
 from broker_server.config import ServerConfig
 from broker_server.records import Pending
 from broker_server.registry import Registry
 from broker_server.round_events import Exhausted, Joined, Started
 from broker_server.round_states import Collecting, Failed, State, Waiting
 from broker_server.sampling import cohort_size, draw_cohort, merge_size
+from wire_protocol.feature_statistics import FeatureStatistics, channels_of
 from wire_protocol.messages import MAX_COHORT
 
 Invited: TypeAlias = Started | Joined | Exhausted
 
 
 class Invitations:
-    """Whom this server invites; ``families`` are those its artifact runs on.
+    """Whom this server invites: devices that can train its ``artifact``.
 
-    The first round waits for more devices than the later ones.
+    The first round waits for more devices than the later ones and, where the model
+    scales its inputs by them, for statistics from each of these.
     """
 
-    def __init__(self, config: ServerConfig, *, families: Collection[str]) -> None:
+    def __init__(self, config: ServerConfig, artifact: Artifact) -> None:
         self._config = config
-        self._families = families
+        self._families = artifact.families
+        self._channels = channels_of(artifact.manifest.layout)
         self._begun = False
 
-    def eligible(self, registry: Registry) -> tuple[str, ...]:
+    def channels(self, held: int) -> int:
+        """Return of how many channels devices must tell, after ``held`` rounds."""
+        return 0 if held else self._channels
+
+    def told(self, registry: Registry, held: int) -> list[FeatureStatistics]:
+        """Return what devices have told of their inputs; it is wanted but once."""
+        channels = self.channels(held)
+        if not channels:
+            return []
+        return registry.statistics(self.eligible(registry, channels=channels))
+
+    def eligible(self, registry: Registry, *, channels: int = 0) -> tuple[str, ...]:
         """Return who can take part now, sorted."""
         return registry.eligible(
             families=self._families,
             codec=self._config.codec.uplink,
             late=self._config.round.max_staleness > 0,
+            channels=channels,
         )
 
     def due(
@@ -43,7 +59,8 @@ class Invitations:
 
         A new one has ``number`` and trains ``version``.
         """
-        eligible = frozenset(self.eligible(registry))
+        channels = self.channels(number - 1)
+        eligible = frozenset(self.eligible(registry, channels=channels))
         match state:
             case Waiting(pending) | Failed(_, pending):
                 started = invitation(

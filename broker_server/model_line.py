@@ -1,7 +1,7 @@
 """The line of versions, as the server restores and extends it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from broker_server.global_model import (
 from broker_server.server_optimizers import optimizer_named
 from broker_server.store import Identity, Store
 from wire_protocol.blobs import BlobRef
+from wire_protocol.feature_statistics import FeatureStatistics, standardized
 from wire_protocol.messages import DeltaRef
 from wire_protocol.transfer import blob_ref
 
@@ -66,6 +67,18 @@ class ModelLine:
         """Read the newest version from the store again."""
         self.tip = self._restore()
         return self.tip
+
+    def standardize(self, parts: Sequence[FeatureStatistics]) -> None:
+        """Put what devices told of their inputs into version 0; nobody holds it yet.
+
+        Raises:
+            StorageError: It could not be stored.
+        """
+        layout = self._artifact.manifest.layout
+        params = standardized(self.tip.model.params, layout, parts=parts)
+        model = replace(self.tip.model, params=params, held=params)
+        self._store.commit_first(self._store.version_log.prepare(model, None))
+        self.tip = self._tip(model, (), self._store.version_log.blob)
 
     def merge(
         self, number: int, *, began: float, clocks: Clocks, refused: Mapping[str, int]

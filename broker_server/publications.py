@@ -13,6 +13,7 @@ from broker_server.config import ServerConfig
 from broker_server.model_line import Tip
 from broker_server.records import RoundRecord
 from broker_server.round_states import Collecting, Merging, State
+from broker_server.tally import Ending, Tally
 from wire_protocol.messages import RoundOffer, ServerInfo
 
 Phase: TypeAlias = Literal[
@@ -54,18 +55,18 @@ def server_state(
     phase: Phase,
     state: State,
     *,
-    number: int,
+    tally: Tally,
     version: int,
     devices: int,
     offer: RoundOffer | None,
-    last_merged: RoundRecord | None,
     refused: Mapping[str, int],
-    reason: str,
+    ending: Ending,
 ) -> ServerState:
-    """Return what is shown of round ``number``, the latest; ``offer`` if it is open."""
+    """Return what is shown of the latest round; with its ``offer`` if it is open."""
+    last_merged = tally.last_merged
     return ServerState(
         phase=phase,
-        round=number,
+        round=tally.number,
         version=version,
         devices=devices,
         cohort=offer.cohort if offer else (),
@@ -75,12 +76,12 @@ def server_state(
         loss=last_merged.loss if last_merged else None,
         metric=last_merged.metric if last_merged else None,
         refused=refused,
-        reason=reason,
+        reason=ending if phase in ("finished", "stopped") else "",
     )
 
 
 def server_info(
-    config: ServerConfig, artifact: Artifact, *, block_bytes: int
+    config: ServerConfig, artifact: Artifact, *, block_bytes: int, channels: int
 ) -> ServerInfo:
     """Return what devices must know before they check in."""
     return ServerInfo(
@@ -88,6 +89,7 @@ def server_info(
         window=config.server.window,
         model=artifact.manifest.name,
         resend_s=config.server.resend_s,
+        channels=channels,
     )
 
 

@@ -10,11 +10,12 @@ This module is pure.
 ()
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from wire_protocol.errors import Reason
+from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.messages import CheckIn
 
 EXCLUDING: Final = frozenset({Reason.WRONG_SCHEMA, Reason.SELF_TEST_FAILED})
@@ -97,11 +98,17 @@ class Registry:
         return self._with(device, replace(self._known(device), excluded=True))
 
     def eligible(
-        self, *, families: Collection[str], codec: str, late: bool = True
+        self,
+        *,
+        families: Collection[str],
+        codec: str,
+        late: bool = True,
+        channels: int = 0,
     ) -> tuple[str, ...]:
         """Return who can take part now, sorted: online, able, free, not excluded.
 
-        Unless ``late`` updates count nobody is busy: old work is dropped for new.
+        Unless ``late`` updates count nobody is busy: old work is dropped for new. With
+        ``channels``, only who has told statistics of so many.
         """
         spoken = codec.partition(":")[0]
         return tuple(
@@ -114,8 +121,14 @@ class Registry:
                 and device.check_in is not None
                 and device.check_in.family in families
                 and spoken in device.check_in.codecs
+                and (not channels or _channels(device.check_in) == channels)
             )
         )
+
+    def statistics(self, devices: Iterable[str]) -> list[FeatureStatistics]:
+        """Return what known ``devices`` have told of their inputs."""
+        told = [self.devices[name].check_in for name in devices]
+        return [one.statistics for one in told if one and one.statistics]
 
     def _known(self, device: str) -> Device:
         return self.devices.get(device, Device())
@@ -124,3 +137,7 @@ class Registry:
         if name not in self.devices and len(self.devices) >= MAX_DEVICES:
             return self
         return Registry({**self.devices, name: device})
+
+
+def _channels(check_in: CheckIn) -> int:
+    return check_in.statistics.channels if check_in.statistics else 0

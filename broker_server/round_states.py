@@ -75,3 +75,10 @@ class Failed:
 
 
 State: TypeAlias = Waiting | Collecting | Merging | Failed
+
+
+def missed(state: State, *, online: frozenset[str]) -> frozenset[str]:
+    """Return who the round waits for though they are offline."""
+    if not isinstance(state, Collecting):
+        return frozenset()
+    return state.outstanding - online

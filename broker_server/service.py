@@ -21,7 +21,7 @@ from broker_server.patience import Patience
 from broker_server.publications import Phase, round_line, server_info, server_state
 from broker_server.records import RoundRecord
 from broker_server.round_book import RoundBook
-from broker_server.round_states import Collecting, Failed, Merging, State, Waiting
+from broker_server.round_states import Failed, Merging, State, Waiting, missed
 from broker_server.storage_error import StorageError
 from broker_server.storage_trouble import StorageTrouble
 from broker_server.store import Store
@@ -30,7 +30,7 @@ from broker_server.wiring import wire
 from wire_protocol.cutting import block_bytes_within
 from wire_protocol.errors import Reason
 from wire_protocol.link import Connected, Disconnected, Link, Received
-from wire_protocol.messages import UpdateReceipt
+from wire_protocol.messages import ServerInfo, UpdateReceipt
 
 _log = logging.getLogger("edgefed.server")
 
@@ -58,7 +58,7 @@ class Service:
         self._state: State = Waiting()
         self._phase: Phase = "waiting"
         self._tally = Tally(config)
-        self._invitations = Invitations(config, families=artifact.families)
+        self._invitations = Invitations(config, artifact)
         self._merger = Merger(self._line, self._clocks, tell=self._inbox.put)
         resend_s = config.server.resend_s
         self._patience = Patience(self._inbox.put, resend_s=resend_s)
@@ -245,13 +245,9 @@ class Service:
         self._patience.lift_deadline()
 
     def _absent(self) -> frozenset[str]:
-        """Return who the round waits for though they are offline.
-
-        Nobody while the server is: it would not hear of their return.
-        """
-        if not isinstance(self._state, Collecting) or not self._connected:
-            return frozenset()
-        return self._state.outstanding - self._intake.registry.online
+        """Return who is missed; nobody while we would not hear of their return."""
+        online = self._intake.registry.online
+        return missed(self._state, online=online) if self._connected else frozenset()
 
     def _wait_no_longer(self, number: int, device: str) -> None:
         if number == self._tally.number and device in self._absent():
@@ -274,8 +270,14 @@ class Service:
             number=self._tally.number + 1,
             version=self.version,
         )
-        if event is not None:
-            self._feed(event)
+        if event is None:
+            return
+        if told := self._invitations.told(self._intake.registry, self._tally.number):
+            self._line.standardize(told)
+            self._distribution.offer(self._line.tip.blobs)
+        self._feed(event)
+        if told:  # nothing of it need stay with the broker
+            self._announcer.greet(self._info())
 
     def _after_merge(self, number: int) -> None:
         self._distribution.offer(self._line.tip.blobs)
@@ -363,14 +365,20 @@ class Service:
         self._greeted = True
         self._intake.call_roll()
         self._patience.call_roll()
-        self._announcer.greet(
-            server_info(self._config, self._artifact, block_bytes=self._block_bytes)
-        )
+        self._announcer.greet(self._info())
         if self._book.open is not None:
             self._announcer.offer(self._book.open.offer)
         elif self._tally.number:
             self._announcer.clear(self._tally.number)
         self._show(self._phase)
+
+    def _info(self) -> ServerInfo:
+        return server_info(
+            self._config,
+            self._artifact,
+            block_bytes=self._block_bytes,
+            channels=self._invitations.channels(self._tally.number),
+        )
 
     def _show(self, phase: Phase) -> None:
         """Let people see ``phase``, once all that arrived with it is handled."""
@@ -382,12 +390,11 @@ class Service:
         shown = server_state(
             self._phase,
             self._state,
-            number=self._tally.number,
+            tally=self._tally,
             version=self.version,
             devices=len(self._invitations.eligible(self._intake.registry)),
             offer=self._book.open.offer if self._book.open else None,
-            last_merged=self._tally.last_merged,
             refused=self._intake.counts(),
-            reason=self._ending if self._phase in ("finished", "stopped") else "",
+            ending=self._ending,
         )
         self._announcer.state(shown)

@@ -141,8 +141,9 @@ class Store:
             )
 
     def commit_first(self, version: PreparedVersion) -> None:
-        """Begin with this version."""
+        """Begin with this version, in place of another first one."""
         with self._db.transaction():
+            self._db.execute("DELETE FROM versions WHERE version = 0")
             self.version_log.insert(version)
 
     def versions(self) -> list[VersionRecord]:

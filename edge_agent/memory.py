@@ -6,7 +6,7 @@ removed after that. So at every moment the journal on disk names files that are 
     journal                      the record, see journal.py
     memory/model-<digest>.vectors    the global model that is held
     memory/<transfer>.update         the last update: the outbox until it is receipted
-    memory/<transfer>.vectors        what was meant by it
+    memory/<transfer>.vectors        what was meant by it; the personal parameters
     memory/checkpoint.vectors        training under way
     boot                         how often the agent began; see ``first_connection``
 """
@@ -105,15 +105,19 @@ class Memory:
 
     # --- the last update ------------------------------------------------------
 
-    def write_update(self, kept: KeptUpdate, *, frame: bytes, meant: Vector) -> None:
+    def write_update(
+        self, kept: KeptUpdate, *, frame: bytes, meant: Vector, personal: Vector
+    ) -> None:
         """Write an update and what was meant; the next ``Reporting`` will name it.
+
+        ``personal`` are the parameters that stay here, as training left them.
 
         Raises:
             StorageError: They cannot be written.
         """
         self._made = kept
         path = self._meant_path(kept)
-        write_vectors(self._files, path, vectors=[meant], head={})
+        write_vectors(self._files, path, vectors=[meant, personal], head={})
         self._files.write(self._update_path(kept.transfer), frame)
 
     def update(self, transfer: str) -> bytes:
@@ -137,12 +141,29 @@ class Memory:
         if kept is None or kept.layout != layout:
             return None
         try:
-            (meant,) = read_vectors(self._meant_path(kept)).of_sizes(size)
+            meant, _ = self._of_last_update(kept)
+            if meant.size != size:
+                return None
             head, payload = expect(ClientUpdate, self.update(kept.transfer))
             return Sent(meant, payload, head.codec, kept.fate).residual()
         except DecodeError as error:
             log.warning("what remained to be sent is lost: %s", error)
             return None
+
+    def personal(self, *, layout: str, size: int) -> Vector | None:
+        """Return the parameters that stay here, shape ``[size]``; None: as they came.
+
+        They are those of the last training, whether or not its update counts.
+        """
+        kept = self.record.update
+        if kept is None or kept.layout != layout:
+            return None
+        try:
+            _, personal = self._of_last_update(kept)
+        except DecodeError as error:
+            log.warning("personal parameters are lost, they begin anew: %s", error)
+            return None
+        return personal if personal.size == size else None
 
     def hold(self, kept: KeptModel) -> None:
         """Have the next journal name a model that was written."""
@@ -152,6 +173,12 @@ class Memory:
     def forget_update(self) -> None:
         """Forget the last update, which cannot be read."""
         self.record = replace(self.record, update=None)
+
+    def _of_last_update(self, kept: KeptUpdate) -> tuple[Vector, Vector]:
+        vectors = read_vectors(self._meant_path(kept)).vectors
+        if len(vectors) != 2:
+            raise DecodeError(f"two vectors were expected, not {len(vectors)}")
+        return vectors[0], vectors[1]
 
     # --- files ----------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Vectors on disk: raw little-endian float32 under a small head, checked by SHA-256.
 
-    "EFV1" | u32 length of head | head, JSON | SHA-256 of head and vectors | vectors
+    "EFV2" | u32 length of head | head, JSON | SHA-256 of head and vectors | vectors
 
-The head says how many vectors of which size follow, and what else the writer wants to
+The head says which vectors of which sizes follow, and what else the writer wants to
 know again. A file that was damaged, cut or made by somebody else is a ``DecodeError``;
 memory is never more than the file's size.
 """
@@ -25,14 +25,16 @@ from wire_protocol.params import MAX_PARAMS, Vector
 
 MAX_HEAD_BYTES: Final = 4096
 MAX_VECTORS: Final = 2
+_MOST_VALUES: Final = 2 * MAX_PARAMS
+"""Adam's state has two values for each parameter."""
 _PREFIX: Final = struct.Struct("<4sI")
-_MAGIC: Final = b"EFV1"
+_MAGIC: Final = b"EFV2"
 _DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class VectorFile:
-    """What a file holds: the head's fields, and vectors of one size."""
+    """What a file holds: the head's fields, and the vectors."""
 
     head: Fields
     vectors: tuple[Vector, ...]
@@ -52,12 +54,12 @@ def write_vectors(
     vectors: Sequence[Vector],
     head: Mapping[str, object],
 ) -> None:
-    """Write ``vectors``, up to two of one size, and a small ``head``.
+    """Write ``vectors``, up to two, and a small ``head``.
 
     Raises:
         StorageError: They cannot be written.
     """
-    plain = {**head, "size": vectors[0].size, "count": len(vectors)}
+    plain = {**head, "sizes": [one.size for one in vectors]}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
     contents = [_content(np.ascontiguousarray(one, "<f4")) for one in vectors]
     digest = hashlib.sha256(text)
@@ -89,13 +91,12 @@ def _read(file: BinaryIO, *, length: int) -> VectorFile:
         raise DecodeError("not a file of vectors")
     text, digest = file.read(head_bytes), file.read(_DIGEST_BYTES)
     head = Fields(json_object(text, what="a head"), owner="head")
-    size = head.whole("size", least=1, most=MAX_PARAMS)
-    count = head.whole("count", least=1, most=MAX_VECTORS)
-    expected = _PREFIX.size + head_bytes + _DIGEST_BYTES + 4 * size * count
+    sizes = head.wholes("sizes", most=MAX_VECTORS, greatest=_MOST_VALUES)
+    expected = _PREFIX.size + head_bytes + _DIGEST_BYTES + 4 * sum(sizes)
     if length != expected:
         raise DecodeError(f"a file of {expected} bytes has {length}")
     found = hashlib.sha256(text)
-    vectors = [_vector(file, size, found) for _ in range(count)]
+    vectors = [_vector(file, size, found) for size in sizes]
     if found.digest() != digest:
         raise DecodeError("the vectors have another digest")
     if not all(np.isfinite(one).all() for one in vectors):

@@ -40,6 +40,8 @@ class OnnxBackend:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[tuple[str, Shape, bytes], Any] = {}
+        self.arrays: dict[str, NDArray[Any]] = {}
+        """Embedded constants, by name."""
 
     def constant(self, value: float | NDArray[np.floating[Any]]) -> Value:
         return self._embed(np.asarray(value, np.float32))
@@ -50,9 +52,13 @@ class OnnxBackend:
     def reshape(self, a: Value, shape: Shape) -> Value:
         if a.shape == shape:
             return a
+        if a.name in self.arrays:
+            return self._embed(self.arrays[a.name].reshape(shape))
         return self._node("Reshape", a, self._ints(shape), shape=shape)
 
     def transpose(self, a: Value, order: Shape) -> Value:
+        if a.name in self.arrays:
+            return self._embed(self.arrays[a.name].transpose(order))
         shape = tuple(a.shape[axis] for axis in order)
         return self._node("Transpose", a, shape=shape, perm=order)
 
@@ -233,7 +239,9 @@ class OnnxBackend:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
             name = f"c{len(self.constants)}"
-            self.constants[key] = numpy_helper.from_array(array, name)
+            whole = np.asarray(array, order="C")
+            self.constants[key] = numpy_helper.from_array(whole, name)
+            self.arrays[name] = whole
         return Value(self.constants[key].name, array.shape)
 
     def _ints(self, values: Shape) -> Value:

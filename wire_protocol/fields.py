@@ -59,16 +59,30 @@ class Fields:
 
     def real(self, name: str, *, least: float = -1e30, most: float = 1e30) -> float:
         """Read a finite number between ``least`` and ``most``."""
-        value = self._value(name)
-        if type(value) not in (int, float):
-            raise self._unexpected(name, "a number")
-        try:
-            number = float(cast("float", value))
-        except OverflowError:
-            raise self._unexpected(name, "a number") from None
-        if not (math.isfinite(number) and least <= number <= most):
+        number = _number(self._value(name))
+        if number is None or not least <= number <= most:
             raise self._unexpected(name, f"a number in [{least}, {most}]")
         return number
+
+    def reals(self, name: str, *, most: int, limit: float = 1e30) -> tuple[float, ...]:
+        """Read a list of at most ``most`` numbers of size ``limit`` or less."""
+        value = self._value(name)
+        if not isinstance(value, list) or len(value) > most:
+            raise self._unexpected(name, f"a list of up to {most}")
+        numbers = []
+        for item in value:
+            number = _number(item)
+            if number is None or abs(number) > limit:
+                raise self._unexpected(name, f"a list of numbers up to {limit:g}")
+            numbers.append(number)
+        return tuple(numbers)
+
+    def wholes(self, name: str, *, most: int, greatest: int) -> tuple[int, ...]:
+        """Read a list of at most ``most`` integers from 0 to ``greatest``."""
+        numbers = self.reals(name, most=most, limit=greatest)
+        if any(number < 0 or number != int(number) for number in numbers):
+            raise self._unexpected(name, f"a list of whole numbers up to {greatest}")
+        return tuple(int(number) for number in numbers)
 
     def flag(self, name: str) -> bool:
         """Read true or false."""
@@ -112,3 +126,15 @@ class Fields:
     def _unexpected(self, name: str, expected: str) -> DecodeError:
         came = self._fields[name]
         return DecodeError(f"{self._owner}: {name} is {expected}, not {came!r:.60}")
+
+
+def _number(value: object) -> float | None:
+    """Return ``value`` as a finite float; None if it is none."""
+    # bool is an int to Python, never on the wire
+    if type(value) not in (int, float):
+        return None
+    try:
+        number = float(cast("float", value))
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

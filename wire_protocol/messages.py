@@ -21,6 +21,7 @@ from wire_protocol.blobs import (
     Need,
 )
 from wire_protocol.errors import DecodeError, Reason
+from wire_protocol.feature_statistics import MAX_CHANNELS, FeatureStatistics
 from wire_protocol.fields import Fields
 from wire_protocol.manifest import FAMILIES
 
@@ -85,6 +86,7 @@ class ServerInfo:
         window: Blocks that may be under way to one receiver at a time.
         model: Name of the model, for people.
         resend_s: When to repeat what got no answer.
+        channels: Of how many a check-in should bring statistics; 0: of none.
     """
 
     kind: ClassVar[str] = "server_info"
@@ -92,6 +94,7 @@ class ServerInfo:
     window: int
     model: str
     resend_s: float
+    channels: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -103,6 +106,7 @@ class ServerInfo:
             window=fields.whole("window", least=1, most=MAX_WINDOW),
             model=fields.text("model", longest=64),
             resend_s=fields.real("resend_s", least=0.05, most=3600),
+            channels=fields.whole("channels", most=MAX_CHANNELS),
         )
 
 
@@ -117,6 +121,7 @@ class CheckIn:
         codecs: Names of the codecs it speaks.
         num_examples: Local training examples, without the hold-out.
         busy: Round it still works on, or whose update has no receipt yet; 0 is none.
+        statistics: Of its training examples, when the server asks for them.
     """
 
     kind: ClassVar[str] = "check_in"
@@ -126,6 +131,7 @@ class CheckIn:
     codecs: tuple[str, ...]
     num_examples: int
     busy: int = 0
+    statistics: FeatureStatistics | None = None
 
     @classmethod
     def read(cls, fields: Fields) -> Self:
@@ -133,6 +139,7 @@ class CheckIn:
         family = fields.text("family", longest=16)
         if family not in FAMILIES:
             raise DecodeError(f"family {family!r} is none of {sorted(FAMILIES)}")
+        statistics = fields.groups("statistics", most=1)
         return cls(
             conn=fields.whole("conn"),
             runtime=fields.text("runtime", longest=64),
@@ -140,6 +147,7 @@ class CheckIn:
             codecs=fields.texts("codecs", most=32),
             num_examples=fields.whole("num_examples", least=1),
             busy=fields.whole("busy", most=MAX_ROUND),
+            statistics=FeatureStatistics.read(statistics[0]) if statistics else None,
         )
 
 
@@ -333,13 +341,15 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {
 """Every message there is, by the name it has on the wire."""
 
 
+_OPTIONAL: Final = frozenset({"evaluation", "statistics"})
+
+
 def to_header(message: Message) -> dict[str, object]:
     """Return the JSON object of ``message``, with its kind under ``t``."""
     header: dict[str, object] = {"t": message.kind, **asdict(message)}
-    if isinstance(message, ClientUpdate):
+    for name in _OPTIONAL & header.keys():
         # absent or present once: a list needs no null on the wire
-        evaluation = message.evaluation
-        header["evaluation"] = [asdict(evaluation)] if evaluation else []
+        header[name] = [] if header[name] is None else [header[name]]
     return header
 
 

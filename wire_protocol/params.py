@@ -78,6 +78,8 @@ class ParamLayout:
     specs: tuple[ParamSpec, ...]
 
     def __post_init__(self) -> None:
+        if sum(spec.init == "feature_mean" for spec in self.specs) > 1:
+            raise DecodeError("a model takes statistics of its input once")
         if not self.specs or len(self.specs) > 1000:
             raise DecodeError(f"a layout has 1 to 1000 tensors, not {len(self.specs)}")
         if len({spec.name for spec in self.specs}) != len(self.specs):
@@ -116,19 +118,34 @@ class ParamLayout:
         """Return the federated part of ``vector``; itself where that is all of it."""
         if all(spec.federated for spec in self.specs):
             return vector
-        pairs = zip(self.specs, self.split(vector), strict=True)
-        return np.concatenate(
-            [part.reshape(-1) for spec, part in pairs if spec.federated]
-        )
+        return vector[self._where([spec.federated for spec in self.specs])]
 
     def scatter(self, vector: Vector, part: Vector) -> Vector:
         """Return ``vector`` with ``part`` in place of its federated part, fresh."""
+        return self._put(vector, part, [spec.federated for spec in self.specs])
+
+    def gather_personal(self, vector: Vector) -> Vector:
+        """Return the part of ``vector`` that stays on a device; it may be empty."""
+        return vector[self._where([spec.personal for spec in self.specs])]
+
+    def scatter_personal(self, vector: Vector, part: Vector) -> Vector:
+        """Return ``vector`` with ``part`` in place of its personal part, fresh."""
+        return self._put(vector, part, [spec.personal for spec in self.specs])
+
+    def _put(self, vector: Vector, part: Vector, chosen: list[bool]) -> Vector:
+        where = self._where(chosen)
+        if part.shape != (int(where.sum()),):
+            raise DecodeError(
+                f"this part has {int(where.sum())} values, not {part.shape}",
+                reason=Reason.WRONG_SCHEMA,
+            )
         changed = vector.copy()
-        pairs = zip(self.specs, self.split(changed), strict=True)
-        targets = [tensor for spec, tensor in pairs if spec.federated]
-        for tensor, values in zip(targets, self.federated.split(part), strict=True):
-            tensor[...] = values
+        changed[where] = part
         return changed
+
+    def _where(self, chosen: list[bool]) -> NDArray[np.bool_]:
+        sizes = [spec.size for spec in self.specs]
+        return np.repeat(np.array(chosen, np.bool_), sizes)
 
     def split(self, vector: Vector) -> list[Vector]:
         """Return views of ``vector``, shape ``[size]``, one for each tensor."""

@@ -6,44 +6,61 @@
 (6, 'device-01')
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model_zoo.data.dataset import Dataset, Examples, Labels
-from model_zoo.data.partition import Indices, by_client, dirichlet, iid, seeded
+from model_zoo.data.dataset import Dataset, Examples, Labels, Targets, Task
+from model_zoo.data.partition import Indices, by_client, seeded
+from model_zoo.data.skew import (
+    Dirichlet,
+    Natural,
+    Partition,
+    divided,
+    shifted,
+    skewed,
+)
 from wire_protocol.errors import ConfigError
 
 DEFAULT_DEVICES: Final = 6
 DEFAULT_ALPHA: Final = 0.3
 
 _PARTITION_STREAM: Final = 1
+_SHIFT_STREAM: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """What one device holds. Its own hold-out is cut by the device, not here."""
+    """What one device holds. Its own hold-out is cut by the device, not here.
+
+    ``y`` is None where the task is reconstruction: all of ``x`` is normal then.
+    """
 
     name: str
     x: Examples
-    y: Labels
+    y: Targets | None
+
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Federation:
     """Shards to train on, and the central test set no device holds anything of.
 
-    ``alpha`` is the label skew they were spread with; None kept natural clients.
+    ``partition`` is how the examples were spread. The test set is as the data set has
+    it, whatever the devices' own sensors do.
     """
 
     shards: tuple[Shard, ...]
     test_x: Examples
-    test_y: Labels
+    test_y: Targets
     classes: tuple[str, ...]
-    alpha: float | None
+    partition: Partition
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         if not self.shards or not len(self.test_y):
@@ -57,20 +74,24 @@ def federate(
     *,
     seed: int,
     devices: int | None = None,
+    partition: Partition | None = None,
     alpha: float | None = None,
+    shift: float = 0.0,
     unseen: bool = False,
 ) -> Federation:
     """Split ``dataset`` into shards and a test set.
 
-    With ``alpha``, or when the set has no natural clients, the training examples of all
-    are mixed and spread by label skew (``math.inf``: evenly). Otherwise every natural
-    client has a device of its own, or ``devices`` share them.
+    By default every natural client has a device of its own, or ``devices`` share them;
+    a set without natural clients is spread by label skew. Any partition but ``Natural``
+    mixes the examples of all clients.
 
     Args:
         dataset: Examples with their masks.
-        seed: Decides the label-skewed partition.
+        seed: Decides the partition, and the shift of each device.
         devices: How many; by default one a natural client, or 6.
-        alpha: Dirichlet concentration; by default 0.3 where there are no clients.
+        partition: How examples are spread.
+        alpha: Short for ``partition=skewed(alpha)``.
+        shift: How differently the devices' sensors read (``skew.shifted``); 0: alike.
         unseen: Judge on people who never train, instead of on the hold-out.
 
     Raises:
@@ -83,40 +104,90 @@ def federate(
             f"{dataset.name} has no {kind} to judge with",
             remedy="leave --unseen out" if unseen else "judge with --unseen",
         )
-    train = np.flatnonzero(~judging)
-    if alpha is None and not dataset.clients:
-        alpha = DEFAULT_ALPHA
-    if alpha is None:
+    train = np.flatnonzero(~judging & dataset.trainable)
+    if not len(train):
+        raise ConfigError(f"{dataset.name} has no normal example to train on")
+    how = _chosen(dataset, partition, alpha)
+    if isinstance(how, Natural):
         parts = by_client(dataset.client[train], devices)
         names = _names(dataset, [train[part] for part in parts])
     else:
-        parts = _mixed(
-            dataset.y[train],
-            DEFAULT_DEVICES if devices is None else devices,
-            alpha=alpha,
-            seed=seed,
+        parts = divided(
+            how,
+            skew_labels(dataset)[train],
+            devices=DEFAULT_DEVICES if devices is None else devices,
+            rng=seeded(seed, _PARTITION_STREAM),
         )
         names = _numbered(len(parts))
+    xs = _readings(dataset.x[train], parts, shift=shift, seed=seed)
+    learnt = None if dataset.task == "reconstruction" else dataset.y
     shards = tuple(
-        Shard(name, dataset.x[train[part]], dataset.y[train[part]])
-        for name, part in zip(names, parts, strict=True)
+        Shard(name, x, None if learnt is None else learnt[train[part]])
+        for name, x, part in zip(names, xs, parts, strict=True)
     )
     return Federation(
-        shards, dataset.x[judging], dataset.y[judging], dataset.classes, alpha
+        shards,
+        dataset.x[judging],
+        dataset.y[judging],
+        dataset.classes,
+        how,
+        dataset.task,
     )
+
+
+def skew_labels(dataset: Dataset) -> Labels:
+    """Return what label skew is about: classes, or the tenths of the first target."""
+    y = dataset.y
+    if y.ndim == 1:
+        return y.astype(np.int32)
+    return np.searchsorted(tenths(y), y[:, 0]).astype(np.int32)
+
+
+def tenths(y: Targets) -> NDArray[np.float64]:
+    """Return the 9 values that cut the first target of ``y`` into tenths."""
+    return np.quantile(y[:, 0].astype(np.float64), np.arange(1, 10) / 10)
 
 
 def write_shard(shard: Shard, path: Path) -> None:
-    """Write the ``examples.npz`` an agent reads: ``x`` float32, ``y`` int32."""
+    """Write the ``examples.npz`` an agent reads: ``x``, and ``y`` if there is one."""
+    arrays: dict[str, Targets] = {"x": shard.x}
+    if shard.y is not None:
+        arrays["y"] = shard.y
     with path.open("wb") as file:
-        np.savez_compressed(file, x=shard.x, y=shard.y)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _mixed(y: Labels, devices: int, *, alpha: float, seed: int) -> list[Indices]:
-    rng = seeded(seed, _PARTITION_STREAM)
-    if math.isinf(alpha) and alpha > 0:
-        return iid(len(y), devices, rng=rng)
-    return dirichlet(y, devices, alpha=alpha, rng=rng)
+def _chosen(
+    dataset: Dataset, partition: Partition | None, alpha: float | None
+) -> Partition:
+    if partition is not None and alpha is not None:
+        raise ConfigError(
+            f"alpha {alpha:g} and the partition {partition} are both given",
+            remedy="leave one out",
+        )
+    if alpha is not None:
+        return skewed(alpha)
+    if partition is None:
+        return Natural() if dataset.clients else Dirichlet(DEFAULT_ALPHA)
+    if isinstance(partition, Natural) and not dataset.clients:
+        raise ConfigError(
+            f"{dataset.name} has no natural clients",
+            remedy="choose iid, dirichlet:0.3 or shards:2",
+        )
+    return partition
+
+
+def _readings(
+    x: Examples, parts: list[Indices], *, shift: float, seed: int
+) -> list[Examples]:
+    if shift == 0.0:
+        return [x[part] for part in parts]
+    spread = x.reshape(-1, x.shape[-1]).std(0)
+    own = seeded(seed, _SHIFT_STREAM).spawn(len(parts))
+    return [
+        shifted(x[part], strength=shift, spread=spread, rng=rng)
+        for part, rng in zip(parts, own, strict=True)
+    ]
 
 
 def _names(dataset: Dataset, parts: list[Indices]) -> list[str]:

@@ -22,12 +22,17 @@ from wire_protocol.npz import Array, load_arrays
 Wanted: TypeAlias = Mapping[str, tuple[str, int]]
 """For each array: the dtype kinds it may have (such as ``"iu"``), and its ndim."""
 
+Convert: TypeAlias = Callable[[Sequence[Path]], dict[str, Array]]
+"""Makes arrays of fetched files, or fails with ``ConfigError``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
     """One published set: its arrays and their digest, its files, and whom to thank.
 
     ``convert`` makes exactly ``arrays`` of the fetched ``downloads``, in their order.
+    A set without downloads cannot be fetched, only brought: no public file is known
+    from which these arrays can be made and verified.
     """
 
     name: str
@@ -35,11 +40,17 @@ class Origin:
     arrays: Wanted
     max_bytes: int
     content_sha256: str
-    downloads: tuple[Download, ...]
-    convert: Callable[[Sequence[Path]], dict[str, Array]]
     source: str
     licence: str
     citation: str
+    downloads: tuple[Download, ...] = ()
+    convert: Convert | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.downloads) != (self.convert is not None):
+            raise ConfigError(
+                f"{self.name} needs both downloads and a conversion, or neither"
+            )
 
 
 def content_sha256(arrays: Mapping[str, Array]) -> str:
@@ -71,12 +82,20 @@ def load_origin(
         if not path.is_file():
             raise ConfigError(
                 f"the data set {origin.name} is not here: {path} is no file",
-                remedy=f"unset EDGEFED_DATA to fetch it; {_credit(origin)}",
+                remedy=f"unset EDGEFED_DATA to fetch it; {_credit(origin)}"
+                if origin.downloads
+                else _bring(origin),
             )
     else:
         path = _cache(origin, environ) / origin.folder / "data.npz"
         if not path.is_file():
-            _keep(origin, path, fetch)
+            if origin.convert is None:
+                raise ConfigError(
+                    f"the data set {origin.name} is not here: it cannot be fetched, "
+                    "for no public file is known that holds exactly these arrays",
+                    remedy=_bring(origin),
+                )
+            _keep(origin, path, fetch=fetch, convert=origin.convert)
     arrays = _read(origin, path)
     _verify(origin, arrays, place=str(path))
     return arrays
@@ -94,13 +113,13 @@ def _cache(origin: Origin, environ: Mapping[str, str]) -> Path:
     return Path(cache) / "edgefed" / "data"
 
 
-def _keep(origin: Origin, path: Path, fetch: Fetch) -> None:
+def _keep(origin: Origin, path: Path, *, fetch: Fetch, convert: Convert) -> None:
     """Fetch, convert and verify ``origin``, and only then put it at ``path``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             files = [fetch(file, Path(folder)) for file in origin.downloads]
-            arrays = origin.convert(files)
+            arrays = convert(files)
             _verify(origin, arrays, place="what was fetched")
             made = Path(folder) / path.name
             with made.open("wb") as file:
@@ -140,6 +159,14 @@ def _verify(origin: Origin, arrays: Mapping[str, Array], *, place: str) -> None:
             f"{found[:16]}..., expected {origin.content_sha256[:16]}...",
             remedy=f"remove it; {_credit(origin)}",
         )
+
+
+def _bring(origin: Origin) -> str:
+    wanted = ", ".join(origin.arrays)
+    return (
+        f"put {origin.folder}/data.npz with the arrays {wanted} into a folder and set "
+        f"EDGEFED_DATA to it; {_credit(origin)}"
+    )
 
 
 def _credit(origin: Origin) -> str:

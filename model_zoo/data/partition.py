@@ -1,4 +1,4 @@
-"""Spreading examples over devices: at random, by label skew, or by whose they are.
+"""Spreading examples over devices: at random, by label, or by whose they are.
 
 Every function returns one sorted array of indices for each device; together they hold
 every example exactly once. This module is pure: randomness is an argument.
@@ -76,6 +76,31 @@ def dirichlet(
         owner[members] = np.searchsorted(ends[:-1], np.arange(len(members)), "right")
     _fill_short(owner, devices, rng=rng, minimum=minimum)
     return [np.flatnonzero(owner == device) for device in range(devices)]
+
+
+def shards(
+    y: NDArray[np.integer], devices: int, *, each: int, rng: np.random.Generator
+) -> list[Indices]:
+    """Sort by class, cut into ``devices * each`` shards, deal ``each`` to a device.
+
+    With two shards a device knows two classes, or a few more where a cut falls between
+    classes (McMahan et al. 2017). Shards differ in size by at most one.
+
+    Args:
+        y: Labels, shape ``[N]``; within a class the order is random.
+        devices: How many parts to make.
+        each: Shards a device gets.
+        rng: Source of randomness; the same state gives the same parts.
+
+    Raises:
+        ConfigError: There are too few examples for as many shards.
+    """
+    _check_devices(len(y), devices, minimum=each)
+    order = rng.permutation(len(y))
+    order = order[np.argsort(y[order], kind="stable")]
+    cuts = np.array_split(order, devices * each)
+    dealt = rng.permutation(len(cuts)).reshape(devices, each)
+    return [np.sort(np.concatenate([cuts[cut] for cut in hand])) for hand in dealt]
 
 
 def by_client(client: NDArray[np.integer], devices: int | None = None) -> list[Indices]:

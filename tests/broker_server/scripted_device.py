@@ -7,6 +7,7 @@ import numpy as np
 from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.cutting import Listing
+from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Connected, Link, LinkEvent, Received
 from wire_protocol.messages import (
@@ -57,7 +58,7 @@ class ScriptedDevice:
         self._events = link.events()
         self._kept: list[Received] = []
 
-    async def join(self) -> None:
+    async def join(self, *, statistics: FeatureStatistics | None = None) -> None:
         """Subscribe, say online, and check in."""
         async with asyncio.timeout(PATIENCE_S):
             while not isinstance(await anext(self._events), Connected):
@@ -65,11 +66,15 @@ class ScriptedDevice:
         await self._link.subscribe(self._topics.round("+"))
         await self._link.subscribe(self._topics.device(self.name, "cmd", "receipt"))
         await self.say("availability", b"online", retain=True)
-        await self.check_in(conn=1)
+        await self.check_in(conn=1, statistics=statistics)
 
-    async def check_in(self, *, conn: int) -> None:
+    async def check_in(
+        self, *, conn: int, statistics: FeatureStatistics | None = None
+    ) -> None:
         """Publish a check-in."""
-        check_in = CheckIn(conn, "scripted 1", "tflite", ("uq", "f32"), 10)
+        check_in = CheckIn(
+            conn, "scripted 1", "tflite", ("uq", "f32"), 10, statistics=statistics
+        )
         await self.say("info", frame(check_in), retain=True)
 
     async def say(self, rest: str, payload: bytes, *, retain: bool = False) -> None:

@@ -23,6 +23,7 @@ from broker_server.store import Store
 from broker_server.tally import Ending
 from tests.broker_server.scripted_device import ScriptedDevice
 from tests.fakes import MemoryBroker
+from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.link import Will
 from wire_protocol.manifest import FileRef, Manifest, SelfTest
 from wire_protocol.messages import RoundOffer
@@ -36,7 +37,7 @@ TOPICS = Topics(FLEET)
 WITHIN_S = 20.0
 
 
-def write_artifact(folder: Path) -> Path:
+def write_artifact(folder: Path, *, layout: ParamLayout = LAYOUT) -> Path:
     """Write a tiny artifact; the server never looks into its files."""
     folder.mkdir(parents=True, exist_ok=True)
     model = b"a model" * 400
@@ -46,9 +47,9 @@ def write_artifact(folder: Path) -> Path:
         input_shape=(30,),
         outputs=20,
         batch=8,
-        layout=LAYOUT,
+        layout=layout,
         files={"model.tflite": FileRef(len(model), hashlib.sha256(model).hexdigest())},
-        selftest=SelfTest((1.0,), (1.0, 1.0), 1.0, 0.1, 0.9, 0.0, 1e-3),
+        selftest=SelfTest((1.0,), (1.0,) * len(layout.specs), 1.0, 0.1, 0.9, 0.0, 1e-3),
     )
     (folder / "model.tflite").write_bytes(model)
     (folder / "manifest.json").write_bytes(manifest.to_json())
@@ -78,12 +79,14 @@ class SmallServer:
     task: asyncio.Task[Ending]
     devices: list[ScriptedDevice] = field(default_factory=list)
 
-    async def device(self, name: str) -> ScriptedDevice:
+    async def device(
+        self, name: str, *, statistics: FeatureStatistics | None = None
+    ) -> ScriptedDevice:
         """Let a device join."""
         will = Will(TOPICS.device(name, "availability"), b"offline")
         link = self.broker.link(will=will)
         device = ScriptedDevice(name, link, fleet=FLEET, block_bytes=BLOCK_BYTES)
-        await device.join()
+        await device.join(statistics=statistics)
         self.devices.append(device)
         return device
 
@@ -111,6 +114,7 @@ async def small_server(
     codec: CodecSection | None = None,
     convergence: ConvergenceSection | None = None,
     broker: MemoryBroker | None = None,
+    layout: ParamLayout = LAYOUT,
 ) -> AsyncIterator[SmallServer]:
     """Run a server while the block runs; then stop it."""
     config = config_in(folder)
@@ -120,7 +124,7 @@ async def small_server(
         codec=codec or config.codec,
         convergence=convergence or config.convergence,
     )
-    artifact = load_artifact(write_artifact(folder / "tiny"))
+    artifact = load_artifact(write_artifact(folder / "tiny", layout=layout))
     broker = broker or MemoryBroker()
     stop = asyncio.Event()
     with Store.open(config.server.state_dir) as store:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_server.artifact import Artifact, load_artifact
 from broker_server.config import (
     ModelSection,
     RoundSection,
@@ -18,6 +19,7 @@ from broker_server.records import Pending
 from broker_server.registry import Registry
 from broker_server.round_events import Exhausted, Joined, Started
 from broker_server.round_states import Collecting, Merging, State, Waiting
+from tests.broker_server.small_server import write_artifact
 from wire_protocol.messages import MAX_COHORT, CheckIn
 
 VERSION = 5
@@ -153,17 +155,22 @@ DUE: dict[str, tuple[State, Registry, object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return load_artifact(write_artifact(tmp_path_factory.mktemp("artifact")))
+
+
 @pytest.mark.parametrize(("state", "registry", "due"), DUE.values(), ids=list(DUE))
 def test_who_may_join_an_open_round(
-    state: State, registry: Registry, due: object
+    state: State, registry: Registry, due: object, artifact: Artifact
 ) -> None:
-    invitations = Invitations(config_of(RoundSection()), families={"tflite"})
+    invitations = Invitations(config_of(RoundSection()), artifact)
     assert invitations.due(state, registry, number=8, version=VERSION) == due
 
 
-def test_only_the_first_round_of_a_run_waits() -> None:
+def test_only_the_first_round_of_a_run_waits(artifact: Artifact) -> None:
     section = RoundSection(devices=2)
-    invitations = Invitations(config_of(section), families={"tflite"})
+    invitations = Invitations(config_of(section), artifact)
     for names, begins in (("a", False), ("ab", True), ("a", True)):
         due = invitations.due(Waiting(), fleet(names), number=1, version=0)
         assert isinstance(due, Started) is begins

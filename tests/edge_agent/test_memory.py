@@ -32,6 +32,7 @@ from wire_protocol.transfer import blob_ref, transfer_id
 
 LAYOUT = UPDATE.layout
 SIZE = 300
+PERSONAL = 7
 UQ = codec_named("uq")
 
 
@@ -59,7 +60,9 @@ def make_update(memory: Memory, seed: int) -> str:
     sent = encode(vector(seed), residual=residual, codec=UQ)
     update = frame(UPDATE, sent.payload)
     kept = KeptUpdate(OFFER.round, transfer_id(blob_ref(update)), LAYOUT)
-    memory.write_update(kept, frame=update, meant=sent.meant)
+    memory.write_update(
+        kept, frame=update, meant=sent.meant, personal=vector(seed)[:PERSONAL]
+    )
     return kept.transfer
 
 
@@ -105,6 +108,10 @@ def test_the_residual_is_the_same_with_and_without_restarts(
         assert residuals[0] is not None
         assert residuals[1] is not None
         assert residuals[0].tobytes() == residuals[1].tobytes()
+        for memory in (steady, restarted):
+            personal = memory.personal(layout=LAYOUT, size=PERSONAL)
+            assert personal is not None
+            assert personal.tobytes() == vector(seed)[:PERSONAL].tobytes()
     assert names(one) == names(other)
     assert len(names(one)) == 2
 
@@ -236,6 +243,9 @@ def test_a_residual_of_another_model_is_none(tmp_path: Path) -> None:
     assert memory.residual(layout=LAYOUT, size=SIZE) is not None
     assert memory.residual(layout="0" * 16, size=SIZE) is None
     assert memory.residual(layout=LAYOUT, size=SIZE + 1) is None
+    assert memory.personal(layout=LAYOUT, size=PERSONAL) is not None
+    assert memory.personal(layout="0" * 16, size=PERSONAL) is None
+    assert memory.personal(layout=LAYOUT, size=PERSONAL + 1) is None
 
 
 def test_a_verdict_that_could_not_be_written_is_written_with_the_next_state(

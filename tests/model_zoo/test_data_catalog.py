@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_zoo.data import mnist_by_writer, sp_sw_har
+from model_zoo.data import fsdd, mnist_by_writer, sp_sw_har, uci_har
 from model_zoo.data.catalog import SETS, entry, load
 from model_zoo.data.federation import federate
+from model_zoo.data.mfcc import mfcc
 from wire_protocol.errors import ConfigError
 from wire_protocol.npz import Array
 
@@ -96,19 +97,91 @@ def test_mnist_by_writer_has_images_of_one_channel_with_raw_pixels() -> None:
     assert made.held_out.tolist() == made.unseen.tolist() == [False, True, False]
 
 
+def speech_arrays() -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    return {
+        "audio": rng.integers(-9999, 9999, 4000).astype(np.int16),
+        "audio_offset": np.array([0, 900, 1800, 2500, 4000], np.int64),
+        "y": np.array([0, 3, 9, 9], np.uint8),
+        "client_id": np.array([0, 0, 4, 5], np.uint8),
+        "recording_index": np.array([4, 13, 14, 49], np.uint8),
+    }
+
+
+def test_fsdd_is_five_devices_a_speaker_or_speakers() -> None:
+    arrays = speech_arrays()
+    made = fsdd.assemble(arrays)
+    assert made.x.shape == (4, 49, 10)
+    sound = arrays["audio"].astype(np.int16)[1800:2500]
+    assert np.array_equal(made.x[2], mfcc(sound))
+    owners = [made.clients[client] for client in made.client]
+    assert owners == ["george-5", "george-1", "theo-2", "yweweler-5"]
+    assert made.held_out.tolist() == [True, False, False, False]
+    assert made.unseen.tolist() == [False, False, False, True]
+    spoken = fsdd.assemble(arrays, by_speaker=True)
+    assert [spoken.clients[k] for k in spoken.client] == [
+        *("george", "george", "theo", "yweweler"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "offsets", [[0, 0, 9, 10, 4000], [1, 2, 3, 4, 4000], [0, 1, 2, 3, 4001]], ids=str
+)
+def test_fsdd_with_offsets_that_do_not_cut_the_audio_is_refused(
+    offsets: list[int],
+) -> None:
+    with pytest.raises(ConfigError, match="the offsets do not cut the audio"):
+        fsdd.assemble(speech_arrays() | {"audio_offset": np.array(offsets)})
+
+
+def test_uci_har_is_people_with_features_from_minus_1_to_1() -> None:
+    made = uci_har.assemble(
+        {
+            "x_q15": np.array([[-32767, 0], [32767, 1]], np.int16),
+            "y": np.array([0, 5], np.uint8),
+            "client_id": np.array([1, 30], np.uint8),
+            "split_within": np.array([0, 1], np.uint8),
+            "split_official": np.array([1, 0], np.uint8),
+        }
+    )
+    assert made.x.tolist() == [[-1, 0], [1, np.float32(1 / 32767)]]
+    assert [made.clients[k] for k in made.client] == ["person-01", "person-30"]
+    assert made.held_out.tolist() == [False, True]
+    assert made.unseen.tolist() == [True, False]
+
+
+def test_real_fsdd_trains_30_devices_and_is_judged_by_the_official_split() -> None:
+    dataset = load("fsdd", seed=0, environ=environ_with("fsdd"))
+    made = federate(dataset, seed=0)
+    assert [len(shard) for shard in made.shards] == [90] * 30
+    for shard in made.shards:
+        assert shard.y is not None
+        assert np.bincount(shard.y).tolist() == [9] * 10
+    assert np.bincount(made.test_y).tolist() == [30] * 10
+    assert len(federate(dataset, seed=0, unseen=True).shards) == 25
+
+
+def test_real_uci_har_trains_21_people_and_is_judged_by_9() -> None:
+    dataset = load("uci-har", seed=0, environ=environ_with("uci_har"))
+    made = federate(dataset, seed=0, unseen=True)
+    assert (len(made.shards), sum(map(len, made.shards))) == (21, 7352)
+    assert len(made.test_y) == 2947
+    assert np.abs(made.test_x).max() <= 1
+
+
 def test_real_sp_sw_har_trains_16_people_and_is_judged_by_7() -> None:
     dataset = load("sp-sw-har", seed=0, environ=environ_with("sp_sw_har"))
     made = federate(dataset, unseen=True, seed=0)
     assert [shard.name for shard in made.shards] == [
         f"person-{number:02d}" for number in range(1, 17)
     ]
-    assert (sum(len(shard.y) for shard in made.shards), len(made.test_y)) == (
+    assert (sum(len(shard) for shard in made.shards), len(made.test_y)) == (
         5736,
         2619,
     )
     made = federate(dataset, seed=0)
     assert len(made.shards) == 23
-    assert (sum(len(shard.y) for shard in made.shards), len(made.test_y)) == (
+    assert (sum(len(shard) for shard in made.shards), len(made.test_y)) == (
         6035,
         2320,
     )

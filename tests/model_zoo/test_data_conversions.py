@@ -1,7 +1,9 @@
 """Published files become exactly the arrays of the sets, or are refused."""
 
 import gzip
+import io
 import struct
+import wave
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_zoo.data import har_recordings, idx_files
+from model_zoo.data import har_recordings, idx_files, speech_recordings
 from model_zoo.data.har_recordings import ACTIVITIES, windows
 from wire_protocol.errors import ConfigError
 
@@ -186,3 +188,58 @@ def test_mnist_images_meet_their_qmnist_rows(tmp_path: Path) -> None:
     assert np.array_equal(made["client_id"], rows[order, 2])
     assert np.array_equal(made["split"], np.arange(70_000) >= 60_000)
     assert np.array_equal(made["x"][:, 0, 0], made["split"] + 1)
+
+
+def sound(samples: list[int], *, rate: int = 8000) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, rate, 0, "NONE", ""))
+        writer.writeframes(np.array(samples, "<i2").tobytes())
+    return file.getvalue()
+
+
+def test_recordings_are_joined_in_the_order_of_their_file_names(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "a.zip",
+        {
+            "fsdd-1/recordings/7_theo_2.wav": sound([5, -6, 7]),
+            "fsdd-1/recordings/7_theo_10.wav": sound([8]),
+            "fsdd-1/recordings/0_george_3.wav": sound([-32768, 32767]),
+            "fsdd-1/recordings/0_nobody_3.wav": b"not looked at",
+            "fsdd-1/README.md": b"nor this",
+        },
+    )
+    made = speech_recordings.convert([path])
+    assert made["audio"].tolist() == [-32768, 32767, 8, 5, -6, 7]
+    assert made["audio_offset"].tolist() == [0, 2, 3, 6]
+    assert made["y"].tolist() == [0, 7, 7]
+    assert made["client_id"].tolist() == [0, 4, 4]
+    assert made["recording_index"].tolist() == [3, 10, 2]
+
+
+def test_what_is_no_archive_of_recordings_is_refused(tmp_path: Path) -> None:
+    name = "r/recordings/0_theo_0.wav"
+    for member, content, says in (
+        ("r/README.md", b"", "holds no recordings"),
+        (name, b"RIFF", "cannot be read as an archive of recordings"),
+        (name, sound([1], rate=16000), "not mono of 16 bits and 8 kHz"),
+        (name, bytes(256 * 1024 + 1), "larger than the published archive"),
+    ):
+        path = archive(tmp_path / "a.zip", {member: content})
+        with pytest.raises(ConfigError, match=says):
+            speech_recordings.convert([path])
+
+
+@one_folder
+@given(content=st.binary(max_size=200), cut=st.integers(0, 400))
+def test_a_damaged_archive_of_recordings_is_refused(
+    tmp_path: Path, content: bytes, cut: int
+) -> None:
+    member = "r/recordings/0_theo_0.wav"
+    good = archive(tmp_path / "a.zip", {member: sound([1, 2, 3] * 99)}).read_bytes()
+    noisy = archive(tmp_path / "b.zip", {member: content}).read_bytes()
+    for broken in (content, good[:cut][:-1], noisy):
+        path = tmp_path / "broken"
+        path.write_bytes(broken)
+        with pytest.raises(ConfigError):
+            speech_recordings.convert([path])

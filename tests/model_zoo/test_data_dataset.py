@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model_zoo.data.dataset import Dataset
+from model_zoo.data.dataset import Dataset, Targets
 from wire_protocol.errors import ConfigError
 
 TOY = Dataset(
@@ -45,3 +45,41 @@ WRONG = {
 def test_a_contradiction_is_refused(change: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=f"toy: .*{says}"):
         replace(OWNED, **change)  # type: ignore[arg-type]
+
+
+TARGETS = np.array([[0.5, 1], [1, 0], [0, 0]], np.float32)
+MEASURED = replace(TOY, task="regression", classes=(), y=TARGETS)
+BITS = replace(MEASURED, task="binary", y=np.rint(TARGETS))
+NORMAL = replace(TOY, task="reconstruction", classes=())
+
+
+def test_only_normal_examples_are_learnt_where_anomalies_are_looked_for() -> None:
+    assert NORMAL.trainable.tolist() == [True, False, False]
+    assert TOY.trainable.all()
+    assert MEASURED.trainable.all()
+
+
+WRONG_FOR_TASK = {
+    "targets in a row": (MEASURED, TARGETS[:, 0], "y is float32 .3."),
+    "no target": (MEASURED, TARGETS[:, :0], "y is float32 .3, 0."),
+    "float64 targets": (MEASURED, TARGETS.astype(np.float64), "y is float64"),
+    "classes as targets": (MEASURED, TOY.y, "y is int32"),
+    "targets not finite": (
+        MEASURED,
+        TARGETS + np.float32(np.inf),
+        "y has a value that is",
+    ),
+    "half a bit": (BITS, TARGETS, "neither 0 nor 1"),
+    "a third state": (NORMAL, TOY.y * 2, "y goes from 0 to 2; 0 to 1"),
+    "targets of anomalies": (NORMAL, TARGETS, "y is float32"),
+}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "y", "says"), WRONG_FOR_TASK.values(), ids=list(WRONG_FOR_TASK)
+)
+def test_targets_of_another_task_are_refused(
+    dataset: Dataset, y: Targets, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"toy: .*{says}"):
+        replace(dataset, y=y)

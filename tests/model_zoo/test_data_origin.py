@@ -103,6 +103,24 @@ def test_a_missing_set_is_one_line_that_says_how_to_get_it(tmp_path: Path) -> No
             assert word in line
 
 
+def test_a_set_without_downloads_says_how_to_bring_it(tmp_path: Path) -> None:
+    brought = replace(TOY, downloads=(), convert=None)
+    for variable in ("EDGEFED_DATA", "HOME"):
+        environ = {variable: str(tmp_path)}
+        with pytest.raises(ConfigError, match=r"toy is not here") as caught:
+            load_origin(brought, environ, fetch=never)
+        assert "put toys/data.npz with the arrays x, y" in str(caught.value)
+        assert "unset" not in str(caught.value)
+    place(tmp_path, **ARRAYS)
+    assert load_origin(brought, {"EDGEFED_DATA": str(tmp_path)}, fetch=never)
+
+
+def test_downloads_need_a_conversion() -> None:
+    for half in ({"downloads": ()}, {"convert": None}):
+        with pytest.raises(ConfigError, match="needs both"):
+            replace(TOY, **half)
+
+
 @pytest.mark.parametrize(
     "name", ["x", "y"], ids=["one value of x changed", "one value of y changed"]
 )

@@ -12,6 +12,7 @@ from model_zoo.data.partition import (
     dirichlet,
     iid,
     seeded,
+    shards,
     stratified,
 )
 from wire_protocol.errors import ConfigError
@@ -51,6 +52,23 @@ def test_iid_deals_every_example_once_and_evenly(
     assert len(parts) == devices
     assert covers(parts, n)
     assert max(sizes) - min(sizes) <= 1
+
+
+@given(y=labels, devices=devices, each=st.integers(1, 5), seed=seeds)
+def test_shards_are_dealt_once_and_a_device_knows_few_classes(
+    y: np.ndarray[tuple[int], np.dtype[np.int32]], devices: int, each: int, seed: int
+) -> None:
+    parts = shards(y, devices, each=each, rng=seeded(seed))
+    assert covers(parts, len(y))
+    assert [len(part) >= each for part in parts] == [True] * devices
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= each
+    # A shard as large as the smallest class touches two classes at most.
+    smallest = np.unique(y, return_counts=True)[1].min()
+    if -(-len(y) // (devices * each)) <= smallest:
+        assert all(len(np.unique(y[part])) <= 2 * each for part in parts)
+    again = shards(y, devices, each=each, rng=seeded(seed))
+    assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
 
 
 @given(

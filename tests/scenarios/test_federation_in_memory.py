@@ -246,7 +246,7 @@ def test_without_quantization_it_is_federated_averaging(tmp_path: Path) -> None:
             np.testing.assert_allclose(merged, params, rtol=0, atol=1e-6)
         assert np.abs(velocity).max() > 1e-3
 
-    held = [len(shard.y) - round(0.2 * len(shard.y)) for shard in digits().shards]
+    held = [len(shard) - round(0.2 * len(shard)) for shard in digits().shards]
     codec = CodecSection(uplink="f32", downlink="f32")
     play(tmp_path, scenario, rounds=ALL_OF_THREE, codec=codec)
 

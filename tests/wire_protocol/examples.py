@@ -4,6 +4,7 @@ from typing import Final
 
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.errors import Reason
+from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.messages import (
     Abandoned,
     CheckIn,
@@ -36,7 +37,7 @@ UPDATE: Final = ClientUpdate(
 )
 EXAMPLES: Final[dict[str, Message]] = {
     "server info": ServerInfo(
-        block_bytes=32768, window=8, model="har-cnn1d", resend_s=2.0
+        block_bytes=32768, window=8, model="har-cnn1d", resend_s=2.0, channels=6
     ),
     "check-in": CheckIn(
         conn=1,
@@ -45,6 +46,14 @@ EXAMPLES: Final[dict[str, Message]] = {
         codecs=("f32", "uq"),
         num_examples=287,
         busy=0,
+    ),
+    "check-in, with statistics": CheckIn(
+        conn=2,
+        runtime="onnxruntime 1.32",
+        family="onnx",
+        codecs=("uq",),
+        num_examples=3,
+        statistics=FeatureStatistics(3, (9.0, 0.0), (35.0, 0.5)),
     ),
     "round offer": RoundOffer(
         round=3,

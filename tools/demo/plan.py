@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
+from model_zoo.data.skew import MAX_SHIFT, partition_named
 from model_zoo.model import Model
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
@@ -30,7 +31,9 @@ class DemoPlan:
         mu: FedProx's proximal weight; 0 is off.
         codec: Uplink codec.
         downlink: Downlink codec.
-        alpha: Dirichlet concentration of the label skew; None keeps natural clients.
+        partition: How examples are spread, such as ``shards:2``; None: as suits them.
+        alpha: Short for the partition ``dirichlet:<alpha>``.
+        shift: How differently the devices' sensors read; 0 is alike.
         patience: Rounds without improvement after which to stop; 0 never stops early.
         seed: Of partition, start, cohorts and the order of examples.
         unseen: Judge on people who never train.
@@ -48,7 +51,9 @@ class DemoPlan:
     mu: float = 0.0
     codec: str = "uq"
     downlink: str = "uq:1"
+    partition: str | None = None
     alpha: float | None = None
+    shift: float = 0.0
     patience: int = 0
     seed: int = 0
     unseen: bool = False
@@ -75,6 +80,9 @@ class DemoPlan:
         _check("momentum", 0.0 <= self.momentum < 1.0, "at least 0, below 1")
         _check("mu", 0.0 <= self.mu <= 100.0, "0 to 100")
         _check("alpha", self.alpha is None or self.alpha > 0.0, "above 0")
+        _check("shift", 0.0 <= self.shift <= MAX_SHIFT, f"0 to {MAX_SHIFT:g}")
+        if self.partition is not None:
+            partition_named(self.partition)
         _check("patience", self.patience >= 0, "0 or more")
         _check("seed", 0 <= self.seed < 2**32, "0 to 4294967295")
         try:
