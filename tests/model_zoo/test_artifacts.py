@@ -11,7 +11,9 @@ from model_zoo.building import build, expected
 from model_zoo.model import Model
 from model_zoo.runners import litert, tflite_operators
 from model_zoo.stepping import Settings, train
-from model_zoo.verify import Check, learnable, verify
+from model_zoo.verification.check import Check
+from model_zoo.verification.learnable import learnable
+from model_zoo.verify import verify
 from tests.model_zoo.cases import distance
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import FAMILIES, Manifest
