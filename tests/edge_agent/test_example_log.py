@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.example_log import FOLDER, TOO_MANY, ExampleLog, Limits, look_into
+from edge_agent.example_log import FOLDER, TOO_MANY, ExampleLog, Limits
 from edge_agent.examples import Snapshot
 from edge_agent.holdout import Split
+from edge_agent.segment_folder import look_into
 from edge_agent.segments import Form
 from edge_agent.state_files import StateFiles, StorageError
 from tests.edge_agent.power import FullDisk
