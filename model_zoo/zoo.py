@@ -3,7 +3,7 @@
 Needs neither TensorFlow nor onnx.
 
 >>> sorted(MODELS)
-['digits-mlp', 'har-cnn1d']
+['digits-mlp', 'har-cnn1d', 'pump-autoencoder']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -16,11 +16,13 @@ from typing import Final
 from model_zoo.model import Model
 from model_zoo.models.digits_mlp import definition as digits_mlp
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
+from model_zoo.models.pump_autoencoder import definition as pump_autoencoder
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Manifest
 
 MODELS: Final[Mapping[str, Model]] = {
-    model.name: model for model in (digits_mlp.MODEL, har_cnn1d.MODEL)
+    definition.MODEL.name: definition.MODEL
+    for definition in (digits_mlp, har_cnn1d, pump_autoencoder)
 }
 _MODELS: Final = Path(__file__).parent / "models"
 
