@@ -3,8 +3,8 @@
 Wherever a name is taken, so is the path of a folder of the user's own
 (``model_zoo.own_folder``). Needs neither TensorFlow nor onnx.
 
->>> sorted(MODELS)
-['digits-cnn', 'digits-mlp', 'har-cnn1d', 'har-mlp', 'kws-dscnn', 'mnist-cnn']
+>>> list(MODELS)[:3]
+['digits-mlp', 'digits-cnn', 'har-cnn1d']
 >>> manifest("digits-mlp").outputs
 10
 """
