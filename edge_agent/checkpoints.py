@@ -8,7 +8,7 @@ from typing import Final
 
 from edge_agent.state_files import StateFiles, StorageError
 from edge_agent.training import GREATEST_LOSS, Checkpoint
-from edge_agent.vectors import read_vectors, write_vectors
+from edge_agent.vectors import VectorFile, read_vectors, write_vectors
 from wire_protocol.blobs import SHORT_DIGEST
 from wire_protocol.errors import DecodeError
 from wire_protocol.framing import frame
@@ -23,8 +23,8 @@ _MAX_SECONDS: Final = 1e9
 class Checkpoints:
     """Saves and finds the checkpoint of one round's training, in ``folder``.
 
-    It is bound to all that the training depends on: the offer, who trains, and on how
-    many examples. What was saved for anything else is not found.
+    It is bound to all that the training depends on: the offer, who trains, and on which
+    examples. What was saved for anything else is not found.
     """
 
     def __init__(
@@ -34,20 +34,23 @@ class Checkpoints:
         *,
         offer: RoundOffer,
         device: str,
-        num_examples: int,
     ) -> None:
         self._files = files
         self._path = folder / FILE
         self._epochs = offer.plan.epochs
-        bound = frame(replace(offer, cohort=()), f"{device}/{num_examples}".encode())
+        bound = frame(replace(offer, cohort=()), device.encode())
         self._key = hashlib.sha256(bound).hexdigest()[:SHORT_DIGEST]
         self.failures = 0
         """Checkpoints that could not be written; training went on without."""
 
-    def save(self, checkpoint: Checkpoint, *, seconds: float) -> None:
-        """Save ``checkpoint``, which took ``seconds`` so far; failing is survived."""
+    def save(self, checkpoint: Checkpoint, *, examples: str, seconds: float) -> None:
+        """Save ``checkpoint``, which took ``seconds`` so far; failing is survived.
+
+        ``examples`` is the key of those it was trained on.
+        """
         head = {
             "key": self._key,
+            "examples": examples,
             "epoch": checkpoint.epoch,
             "steps": checkpoint.steps,
             "loss": checkpoint.loss,
@@ -60,14 +63,25 @@ class Checkpoints:
             self.failures += 1
             log.warning("no checkpoint after epoch %d: %s", checkpoint.epoch, error)
 
-    def load(self, *, size: int, state_size: int) -> tuple[Checkpoint, float] | None:
+    def examples(self) -> str:
+        """Return the key of the examples of this training so far; empty: of none."""
+        found = self._read()
+        try:
+            return found.head.text("examples") if found else ""
+        except DecodeError:
+            return ""
+
+    def load(
+        self, *, examples: str, size: int, state_size: int
+    ) -> tuple[Checkpoint, float] | None:
         """Return the last checkpoint of this training, and the seconds it took."""
-        if not self._path.exists():
+        found = self._read()
+        if found is None:
             return None
         try:
-            found = read_vectors(self._path)
             head = found.head
-            if head.digest("key", digits=SHORT_DIGEST) != self._key:
+            if head.text("examples") != examples:
+                log.info("training begins anew: its examples are gone")
                 return None
             params, state = found.of_sizes(size, state_size)
             checkpoint = Checkpoint(
@@ -81,3 +95,15 @@ class Checkpoints:
         except DecodeError as error:
             log.warning("the checkpoint is lost, training begins anew: %s", error)
             return None
+
+    def _read(self) -> VectorFile | None:
+        """Return what is in the file, if it is of this training."""
+        if not self._path.exists():
+            return None
+        try:
+            found = read_vectors(self._path)
+            mine = found.head.digest("key", digits=SHORT_DIGEST) == self._key
+        except DecodeError as error:
+            log.warning("the checkpoint is lost, training begins anew: %s", error)
+            return None
+        return found if mine else None

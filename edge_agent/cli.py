@@ -1,14 +1,15 @@
-"""``edgefed agent``: take part in a federation, or tell which runtimes work here."""
+"""``edgefed agent``: take part in a federation, and tell what is here for it."""
 
 import argparse
 import asyncio
 import json
 import logging
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 from edge_agent.config import AgentConfig, load_config
-from edge_agent.examples import ExampleStore
+from edge_agent.feeding import Fed, open_examples
 from edge_agent.memory import first_connection
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, candidates, probe, working_runtime
@@ -39,22 +40,24 @@ def add_commands(
     leaf.add_argument("--json", action="store_true", help="print JSON")
     leaf.set_defaults(run=_probe)
 
+    leaf = leaves.add_parser("examples", help="tell what this device learns from")
+    leaf.add_argument("--config", type=Path, required=True, metavar="FILE")
+    leaf.add_argument("--json", action="store_true", help="print JSON")
+    leaf.set_defaults(run=_examples)
+
 
 def _run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     config = load_config(args.config)
-    store = ExampleStore.load(
-        config.data.examples, holdout=config.data.holdout, seed=config.data.seed
-    )
     with held_alone(config.agent.state_dir):
-        return asyncio.run(
-            _serve(config, store, files=StateFiles(config.agent.state_dir))
-        )
+        files = StateFiles(config.agent.state_dir)
+        examples = open_examples(config.data, files=files)
+        return asyncio.run(_serve(config, examples, files=files))
 
 
-async def _serve(config: AgentConfig, store: ExampleStore, *, files: StateFiles) -> int:
+async def _serve(config: AgentConfig, examples: Fed, *, files: StateFiles) -> int:
     """Serve until a signal comes; return 0 after SIGTERM, 130 after SIGINT."""
     told: list[signal.Signals] = []
     ending = asyncio.Event()
@@ -73,7 +76,7 @@ async def _serve(config: AgentConfig, store: ExampleStore, *, files: StateFiles)
     told_to_end.cancel()
     if probing.done():
         await _take_part(
-            config, store, runtime=probing.result(), files=files, ending=ending
+            config, examples, runtime=probing.result(), files=files, ending=ending
         )
     else:
         probing.cancel()
@@ -83,23 +86,28 @@ async def _serve(config: AgentConfig, store: ExampleStore, *, files: StateFiles)
 
 async def _take_part(
     config: AgentConfig,
-    store: ExampleStore,
+    examples: Fed,
     *,
     runtime: Finding,
     files: StateFiles,
     ending: asyncio.Event,
 ) -> None:
     log.info(
-        "%s trains with %s on %d examples, %d held out",
+        "%s trains with %s on %d examples of %s",
         config.agent.device,
         runtime.label,
-        store.training.count,
-        store.holdout.count,
+        examples.store.count(),
+        examples.store.source,
     )
     settings = link_settings(config, first_connection=first_connection(files))
     async with MqttLink(settings) as link:
         service = Service(
-            link, config=config, store=store, runtime=runtime, files=files
+            link,
+            config=config,
+            store=examples.store,
+            feed=examples.feed,
+            runtime=runtime,
+            files=files,
         )
         await service.run(ending)
 
@@ -126,4 +134,33 @@ def _probe(args: argparse.Namespace) -> int:
         raise TrainingError(
             "no runtime works here", remedy=f"pip install one of {names}"
         )
+    return 0
+
+
+def _examples(args: argparse.Namespace) -> int:
+    from edge_agent.holdings import holdings  # noqa: PLC0415 - an agent needs it not
+
+    logging.basicConfig(format="%(message)s")
+    config = load_config(args.config)
+    found = holdings(config.data, config.agent.state_dir)
+    if args.json:
+        print(json.dumps(asdict(found), indent=2))
+        return 0
+    names = {number: name for name, number in config.data.labels.classes.items()}
+    mix = ", ".join(
+        f"{names.get(number, number)} {count}"
+        for number, count in found.classes.items()
+    )
+    age = "none" if found.newest_age_s is None else f"{found.newest_age_s:.0f} s ago"
+    for what, value in (
+        ("from", found.source),
+        ("to train on", found.training),
+        ("held out", found.holdout),
+        ("shape", list(found.shape) if found.shape else "none yet"),
+        ("targets", found.targets),
+        ("classes", mix or "none"),
+        ("on disk", f"{found.bytes_on_disk} bytes"),
+        ("newest", age),
+    ):
+        print(f"{what:<14}{value}")
     return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_agent.config import ConditionSettings
+from edge_agent.examples import ExampleStore
 from wire_protocol.errors import Reason
 
 ROOT: Final = Path("/")
@@ -79,6 +80,17 @@ def hindrance(found: Readings, limits: ConditionSettings) -> Hindrance | None:
         text = f"it is {hottest:.0f} °C hot, the limit is {most}"
         return Hindrance(Reason.TOO_HOT, text)
     return None
+
+
+def too_few(store: ExampleStore) -> Hindrance | None:
+    """Return what to say while there are too few examples to train on, or None."""
+    count, least = store.count(), store.min_examples
+    if count >= least:
+        return None
+    return Hindrance(
+        Reason.TRAINING_FAILED,
+        f"{store.source} has {count} examples to train on, {least} are needed",
+    )
 
 
 def _free_memory_mib(meminfo: Path) -> float | None:

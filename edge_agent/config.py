@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edge_agent.data_settings import DataSettings
 from wire_protocol.errors import ConfigError
 from wire_protocol.settings import check_loopback, load_settings
 from wire_protocol.topics import check_name
@@ -46,24 +47,6 @@ class BrokerSettings:
             raise ConfigError(
                 f"port is 1 to 65535, not {self.port}", remedy="MQTT's is 1883"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class DataSettings:
-    """Section ``[data]``: the local examples and how many are held out."""
-
-    examples: Path
-    holdout: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.holdout < 1:
-            raise ConfigError(
-                f"holdout is a fraction in [0, 1), not {self.holdout}",
-                remedy="0.2 holds out one example in five",
-            )
-        if self.seed < 0:
-            raise ConfigError(f"seed is 0 or more, not {self.seed}", remedy="use 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ class Greeting:
         self._info: ServerInfo | None = None
         self._came = asyncio.Event()
 
-    def receive(self, payload: bytes) -> None:
+    def receive(self, payload: bytes) -> ServerInfo:
         """Take a ``server_info`` from the network, or raise ``DecodeError``."""
         self._info, _ = expect(ServerInfo, payload)
         self._came.set()
+        return self._info
 
     async def info(self) -> ServerInfo:
         """Wait for ``server_info``; asking for it anew, since brokers lose messages."""

@@ -1,14 +1,23 @@
 """What a device says of itself: that it is here, what it can do, what it is doing."""
 
+from typing import Final
+
 from edge_agent.config import AgentConfig
+from edge_agent.examples import ExampleStore, MisfitError
 from edge_agent.probe import Finding
 from edge_agent.reporting import state_note, telemetry_note
 from edge_agent.session import Idle, State
 from wire_protocol.codecs import CODECS
+from wire_protocol.feature_statistics import FeatureStatistics, feature_statistics
 from wire_protocol.framing import frame
 from wire_protocol.link import Link, LinkSettings, Will
 from wire_protocol.messages import CheckIn
 from wire_protocol.topics import Topics
+
+MAX_BACKLOG_BYTES: Final = 10 << 20
+"""More than a window of the largest blocks; a flood of sensors' messages is cut off."""
+NEWS: Final = 0.2
+"""Part by which the number of examples changes before it is told anew."""
 
 
 def link_settings(config: AgentConfig, *, first_connection: int = 1) -> LinkSettings:
@@ -21,6 +30,7 @@ def link_settings(config: AgentConfig, *, first_connection: int = 1) -> LinkSett
         protocol=config.broker.protocol,
         will=Will(Topics(fleet).device(device, "availability"), b"offline"),
         first_connection=first_connection,
+        max_backlog_bytes=MAX_BACKLOG_BYTES,
     )
 
 
@@ -38,31 +48,52 @@ class Presence:
         topics: Topics,
         device: str,
         runtime: Finding,
-        num_examples: int,
+        store: ExampleStore,
     ) -> None:
         self._link = link
         self._topics = topics
         self._device = device
         self._runtime = runtime
-        self._num_examples = num_examples
+        self._store = store
+        self._told_examples = 0
         self.conn = 0
         """Number of the connection that is up, or was last."""
+        self.channels = 0
+        """Of how many channels the server wants statistics; 0: of none."""
 
     async def say_online(self) -> None:
         """Say that the device is here."""
         await self._say(b"online", "availability", retain=True)
 
     async def check_in(self, state: State) -> None:
-        """Say what the device can do, and for which round it is at work."""
+        """Say what the device can do, and for which round it is at work.
+
+        With too few examples it cannot do anything yet, and says nothing.
+
+        Raises:
+            MisfitError: The model's inputs have another number of channels.
+        """
+        count = self._store.count()
+        if count < self._store.min_examples:
+            return
+        self._told_examples = count
         me = CheckIn(
             conn=self.conn,
             runtime=self._runtime.label[:64],
             family=self._runtime.runtime.family,
             codecs=tuple(CODECS),
-            num_examples=self._num_examples,
+            num_examples=count,
             busy=busy_round(state),
+            statistics=self._statistics() if self.channels else None,
         )
         await self._say(frame(me), "info", retain=True)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the number of examples is another than was told, by a fifth."""
+        count, told = self._store.count(), self._told_examples
+        enough = count >= self._store.min_examples
+        return enough and abs(count - told) >= max(1, NEWS * told)
 
     async def tell_state(self, state: State) -> None:
         """Tell people what the device does now."""
@@ -84,6 +115,17 @@ class Presence:
             self._link, round_id=round_id, written_bytes=written_bytes
         )
         await self._say(note, "telemetry", qos=0)
+
+    def _statistics(self) -> FeatureStatistics | None:
+        x = self._store.training.x
+        if x.shape[-1] != self.channels:
+            raise MisfitError(
+                f"wrong model for the data: its inputs have {self.channels} channels, "
+                f"the examples of {self._store.source} have {x.shape[-1]}",
+                remedy="give this device examples of the fleet's task, "
+                "or let it join another fleet",
+            )
+        return feature_statistics(x)
 
     async def _say(
         self, payload: bytes, kind: str, *, qos: int = 1, retain: bool = False

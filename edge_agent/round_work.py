@@ -51,6 +51,7 @@ from wire_protocol.cutting import blob_ref, transfer_id
 from wire_protocol.error_feedback import encode
 from wire_protocol.errors import DecodeError, Reason, TrainingError
 from wire_protocol.framing import frame
+from wire_protocol.manifest import Manifest
 from wire_protocol.messages import ClientUpdate, Evaluation, RoundOffer, ServerInfo
 from wire_protocol.params import ParamLayout, Vector
 
@@ -67,6 +68,7 @@ class _Result:
 
     local: LocalModel
     evaluation: Evaluation | None
+    num_examples: int
     train_s: float
 
 
@@ -150,7 +152,7 @@ class RoundWork:
                 fetch_blob=fetch_blob,
                 fetch_file=fetch_file,
             )
-            self._store.check_fit(artifact.manifest)
+            await self._check_fit(artifact.manifest)
             await self._prove(artifact)
             self._artifact, self._held = artifact, None
         layout = artifact.manifest.layout
@@ -194,6 +196,12 @@ class RoundWork:
     def close(self) -> None:
         """Let the training thread end."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _check_fit(self, manifest: Manifest) -> None:
+        """Look at the examples in the thread: there may be many, on a slow card."""
+        await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._store.check_fit, manifest
+        )
 
     async def _prove(self, artifact: Artifact) -> None:
         if has_passed(artifact, self._runtime.label):
@@ -261,7 +269,7 @@ class RoundWork:
             base=held.digest[:SHORT_DIGEST],
             layout=layout.digest,
             codec=offer.codec,
-            num_examples=self._store.training.count,
+            num_examples=result.num_examples,
             steps=result.local.steps,
             loss=float(f"{result.local.loss:.6g}"),
             train_s=round(result.train_s, 3),
@@ -299,26 +307,28 @@ class RoundWork:
         base = self._begun_from(held, manifest.layout)
         trainer = self._trainer(artifact)
         began = self._clock()
-        evaluation = None
-        if plan.evaluate and self._store.holdout.count:
-            evaluation = evaluate(
-                trainer, self._store.holdout, params=base, batch=manifest.batch
-            )
         checkpoints = Checkpoints(
             self._files,
             self._memory.folder,
             offer=offer,
             device=self._settings.device,
-            num_examples=self._store.training.count,
         )
+        # the same examples as before a restart, if they are still there
+        snapshot = self._store.snapshot(checkpoints.examples())
+        snapshot.check_fit(manifest)
+        evaluation = None
+        if plan.evaluate and snapshot.holdout.count:
+            evaluation = evaluate(
+                trainer, snapshot.holdout, params=base, batch=manifest.batch
+            )
         found, earlier_s = checkpoints.load(
-            size=held.params.size, state_size=trainer.state_size
+            examples=snapshot.key, size=held.params.size, state_size=trainer.state_size
         ) or (None, 0.0)
         if found is not None:
             log.info("round %d: epoch %d was done before", offer.round, found.epoch)
         local = train(
             trainer,
-            self._store.training,
+            snapshot.training,
             base=base,
             plan=plan,
             batch=manifest.batch,
@@ -328,10 +338,13 @@ class RoundWork:
             cancelled=cancelled.is_set,
             checkpoint=found,
             save=lambda checkpoint: checkpoints.save(
-                checkpoint, seconds=earlier_s + self._clock() - began
+                checkpoint,
+                examples=snapshot.key,
+                seconds=earlier_s + self._clock() - began,
             ),
         )
-        return _Result(local, evaluation, earlier_s + self._clock() - began)
+        took_s = earlier_s + self._clock() - began
+        return _Result(local, evaluation, snapshot.training.count, took_s)
 
     def _begun_from(self, held: HeldModel, layout: ParamLayout) -> Vector:
         """Return the global parameters, with this device's own where it has some."""

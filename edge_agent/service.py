@@ -11,12 +11,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import astuple
 from random import SystemRandom
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from edge_agent.conditions import Hindrance, hindrance, readings
+from edge_agent.chores import Chores
+from edge_agent.conditions import Hindrance, hindrance, readings, too_few
 from edge_agent.config import AgentConfig
 from edge_agent.connection import Connection
 from edge_agent.examples import ExampleStore
@@ -76,6 +77,9 @@ from wire_protocol.link import (
 from wire_protocol.messages import Abandoned, RoundOffer
 from wire_protocol.topics import Topics
 
+if TYPE_CHECKING:
+    from edge_agent.sources.feed import Feed
+
 log = logging.getLogger(__name__)
 
 FAREWELL_S: Final = 2.0
@@ -97,6 +101,7 @@ class Service:
         config: AgentConfig,
         store: ExampleStore,
         runtime: Finding,
+        feed: "Feed | None" = None,
         files: StateFiles | None = None,
         jitter: Callable[[], float] = _SYSTEM_JITTER,
         clock: Callable[[], float] = time.monotonic,
@@ -130,8 +135,10 @@ class Service:
             topics=self._topics,
             device=self._device,
             runtime=runtime,
-            num_examples=store.training.count,
+            store=store,
         )
+        self._store = store
+        self._feed = feed
         self._look = look or (
             lambda: hindrance(readings(self._files.folder), config.conditions)
         )
@@ -143,7 +150,7 @@ class Service:
         self._connection = Connection(device=self._device, clock=clock)
         self._task: asyncio.Task[None] | None = None
         self._budget: asyncio.TimerHandle | None = None
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores = Chores(on_defect=self._break_off)
         self._stop = asyncio.Event()
         self._fatal: Exception | None = None
         self._dropped: Counter[Reason] = Counter()
@@ -165,6 +172,7 @@ class Service:
         """
         self._stop = stop
         for topic_filter in (
+            *(self._feed.topics if self._feed else ()),
             self._topics.server_info,
             self._topics.round("+"),
             self._topics.device(self._device, "cmd", "receipt"),
@@ -175,21 +183,21 @@ class Service:
                 await self._link.subscribe(topic_filter)
             except TransportError as error:  # the link tries again on reconnection
                 log.warning("%s", error)
-        reader = asyncio.create_task(self._read())
-        reader.add_done_callback(self._ended)
-        reader.add_done_callback(lambda _: self._stop.set())
+        reading = self._chores.begin(self._read())
+        reading.add_done_callback(lambda _: self._stop.set())
+        feeding = self._feed and self._chores.begin(self._feed.run(self._tell_examples))
         try:
             self._resume()
             await self._stop.wait()
-            reader.cancel()
+            reading.cancel()
+            if self._feed and feeding:
+                feeding.cancel()
+                self._feed.close()
             await self._say_farewell()
         finally:
             if self._budget is not None:
                 self._budget.cancel()
-            tasks = {reader, *self._chores}
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await self._chores.cancel()
             self._work.close()
         if self._fatal is not None:
             raise self._fatal
@@ -197,8 +205,8 @@ class Service:
     async def _say_farewell(self) -> None:
         self._happen(Leaving())
         written = self._written_bytes
-        self._begin(self._presence.tell_cost(self._state, written_bytes=written))
-        await asyncio.wait(self._chores, timeout=FAREWELL_S)
+        self._chores.begin(self._presence.tell_cost(self._state, written_bytes=written))
+        await self._chores.wait(timeout_s=FAREWELL_S)
         sent, received = astuple(self._link.traffic)
         log.info("bytes: %d sent, %d received, %d written", sent, received, written)
 
@@ -214,6 +222,11 @@ class Service:
 
     # --- events ---------------------------------------------------------------
 
+    def _tell_examples(self) -> None:
+        """Tell the server when there are many more examples, or fewer."""
+        if self._presence.has_news and self._connection.up:
+            self._chores.begin(self._presence.check_in(self._state))
+
     async def _read(self) -> None:
         async for event in self._link.events():
             self._take(event)
@@ -226,9 +239,9 @@ class Service:
                 self._fetcher.reconnected()
                 self._presence.conn = conn
                 self._connection.began()
-                self._begin(self._greet(online=True))
+                self._chores.begin(self._greet(online=True))
                 if self._state != Idle():  # the broker may have kept an older one
-                    self._begin(self._presence.tell_state(self._state))
+                    self._chores.begin(self._presence.tell_state(self._state))
             case Disconnected(reason):
                 self._connection.ended(reason)
             case Received(topic, payload, retained):
@@ -239,6 +252,9 @@ class Service:
                     log.warning("dropped a message on %s: %s", topic, error)
 
     def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
+        if self._feed is not None and topic in self._feed.topics:
+            self._feed.receive(topic, payload, retained)
+            return
         match self._topics.levels(topic):
             case ("blob", _, "b", _) | ("blob", _, "m"):
                 self._fetcher.receive(payload)
@@ -256,11 +272,11 @@ class Service:
             case ("d", self._device, "availability"):
                 # the will of an earlier connection came after we were back
                 if payload == b"offline" and not retained and self._connection.up:
-                    self._begin(self._presence.say_online())
+                    self._chores.begin(self._presence.say_online())
             case ("server", "info"):
-                self._greeting.receive(payload)
+                self._presence.channels = self._greeting.receive(payload).channels
                 # a server that greets may have forgotten us, or taken us for offline
-                self._begin(self._greet(online=not retained))
+                self._chores.begin(self._greet(online=not retained))
             case _:
                 raise DecodeError("nothing is expected on this topic")
 
@@ -283,13 +299,14 @@ class Service:
             self._perform(effect)
         if summary(self._state) != summary(before):
             written = self._written_bytes
-            self._begin(self._presence.tell(self._state, written_bytes=written))
+            self._chores.begin(self._presence.tell(self._state, written_bytes=written))
         # by a receipt, or by our giving up, the server knows that we are free again
         told = isinstance(event, Receipted) or any(
             isinstance(effect, Abandon) for effect in effects
         )
-        if busy_round(before) and not busy_round(self._state) and not told:
-            self._begin(self._presence.check_in(self._state))
+        over = busy_round(before) and not busy_round(self._state)
+        if over and (not told or self._presence.has_news):
+            self._chores.begin(self._presence.check_in(self._state))
 
     def _recorded(self, before: State, outcome: Outcome) -> Outcome:
         """Write the new state down; return what can be done if that fails."""
@@ -308,12 +325,12 @@ class Service:
         match effect:
             case Fetch(offer):
                 self._count(offer)
-                self._task = self._begin(self._try(offer, self._fetch))
+                self._task = self._chores.begin(self._try(offer, self._fetch))
             case Train(offer):
                 self._count(offer)
-                self._task = self._begin(self._try(offer, self._train))
+                self._task = self._chores.begin(self._try(offer, self._train))
             case Report(number, transfer):
-                self._task = self._begin(self._report(number, transfer))
+                self._task = self._chores.begin(self._report(number, transfer))
             case Nudge():
                 self._outbox.nudge()
             case Stop():
@@ -327,7 +344,7 @@ class Service:
             case FoldBack(number):
                 log.info("round %d: the update goes into the next", number)
             case Abandon(number, reason):
-                self._begin(self._abandon(number, reason))
+                self._chores.begin(self._abandon(number, reason))
 
     def _count(self, offer: RoundOffer) -> None:
         """Count the round's budget, from the first effect that needs it."""
@@ -346,12 +363,11 @@ class Service:
             log.error("round %d: %s", offer.round, error)  # noqa: TRY400 - expected
             event = Failed(offer.round, reason_of(error))
             if is_fatal(error):
-                self._fatal = error
-                self._stop.set()
+                self._break_off(error)
         self._happen(event)
 
     async def _fetch(self, offer: RoundOffer) -> Event:
-        found = self._look()
+        found = self._look() or too_few(self._store)
         if found is not None:
             log.warning("round %d: left to others: %s", offer.round, found.text)
             return Failed(offer.round, found.reason)
@@ -377,22 +393,7 @@ class Service:
         topic = self._topics.device(self._device, "evt")
         await self._link.publish(topic, frame(Abandoned(round_id, reason)))
 
-    # --- the rest -------------------------------------------------------------
-
-    def _begin(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(call)
-        self._chores.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Forget a finished task; a defect in one ends the agent loudly."""
-        self._chores.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if isinstance(error, TransportError):
-            log.debug("not sent: %s", error)
-        elif isinstance(error, Exception):
-            self._fatal = error
-            self._stop.set()
+    def _break_off(self, error: Exception) -> None:
+        """End loudly: people must act, or there is a defect."""
+        self._fatal = error
+        self._stop.set()

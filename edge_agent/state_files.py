@@ -1,4 +1,4 @@
-"""What the agent writes to its state folder: whole files, and how many bytes."""
+"""What the agent writes to its state folder, always whole, and how many bytes."""
 
 import contextlib
 import fcntl
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wire_protocol.atomic_file import write_atomically
+from wire_protocol.atomic_file import append_durably, write_atomically
 from wire_protocol.errors import ConfigError, RefusedError
 
 _REMEDY = "give [agent] state_dir a writable folder with space"
@@ -54,9 +54,11 @@ class StateFiles:
         folder: Path,
         *,
         replace_file: Callable[..., None] = write_atomically,
+        append_file: Callable[..., None] = append_durably,
     ) -> None:
         self.folder = folder.absolute()
         self._replace_file = replace_file
+        self._append_file = append_file
         self._counting = threading.Lock()
         self.written_bytes = 0
         """Since this process began."""
@@ -75,6 +77,20 @@ class StateFiles:
                 f"{path} cannot be written: {error.strerror}", remedy=_REMEDY
             ) from error
         self.wrote(sum(len(part) for part in parts))
+
+    def append(self, path: Path, data: bytes, *, at: int) -> None:
+        """Write ``data`` at byte ``at``, where ``path`` ends so far.
+
+        Raises:
+            StorageError: It cannot be written; the first ``at`` bytes are as before.
+        """
+        try:
+            self._append_file(path, data, at=at)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror}", remedy=_REMEDY
+            ) from error
+        self.wrote(len(data))
 
     def wrote(self, count: int) -> None:
         """Count bytes that were written to the folder by other means."""

@@ -16,16 +16,23 @@ from model_zoo.stepping import Settings, evaluate, train
 from wire_protocol import selftest
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
-from wire_protocol.manifest import FileRef, Manifest, SelfTest
+from wire_protocol.manifest import INITIAL, FileRef, Manifest, SelfTest
+from wire_protocol.params import Vector
 
 SELF_TEST_STEPS: Final = Settings(learning_rate=0.05, momentum=0.9, mu=0.1)
 SELF_TEST_TOLERANCE: Final = 1e-4
 """Runtimes were measured within 2e-6 (docs of ``edgefed zoo verify``)."""
 
 
-def build(model: Model, folder: Path) -> Manifest:
-    """Write the artifact into ``folder``, made if need be, and return its manifest."""
+def build(model: Model, folder: Path, *, initial: Vector | None = None) -> Manifest:
+    """Write the artifact into ``folder``, made if need be, and return its manifest.
+
+    ``initial`` are parameters to start from, shape ``[layout.size]``; None: a server
+    draws them.
+    """
     files = {**_onnx(model), "model.tflite": _tflite(model)}
+    if initial is not None:
+        files[INITIAL] = initial.astype("<f4").tobytes()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         # Runtimes map the old file; cutting it short would end them with SIGBUS.
@@ -85,7 +92,7 @@ def _tflite(model: Model) -> bytes:
     try:
         from model_zoo import tflite_backend  # noqa: PLC0415
     except ImportError as error:
-        raise _missing("TensorFlow") from error
+        raise missing_library("TensorFlow") from error
     return tflite_backend.emit(graphs(model))
 
 
@@ -93,11 +100,12 @@ def _onnx(model: Model) -> dict[str, bytes]:
     try:
         from model_zoo import onnx_backend  # noqa: PLC0415
     except ImportError as error:
-        raise _missing("onnx") from error
+        raise missing_library("onnx") from error
     return {f"{graph.name}.onnx": onnx_backend.emit(graph) for graph in graphs(model)}
 
 
-def _missing(library: str) -> ConfigError:
+def missing_library(library: str) -> ConfigError:
+    """Return the error of a building step that lacks ``library``."""
     return ConfigError(
         f"{library} is not installed; building an artifact needs it",
         remedy="pip install tensorflow onnx",

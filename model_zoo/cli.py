@@ -7,6 +7,10 @@ from pathlib import Path
 
 from model_zoo import zoo
 from model_zoo.data import cli as data_cli
+from model_zoo.importing.cli import add_import
+from model_zoo.quantize import cli as quantize
+from model_zoo.scaffold.cli import add_new
+from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
 
 
@@ -18,6 +22,9 @@ def add_commands(
     leaves = group.add_subparsers(required=True, metavar="COMMAND")
 
     leaf = leaves.add_parser("list", help="list the models")
+    leaf.add_argument(
+        "names", nargs="*", metavar="FOLDER", help="also these models of your own"
+    )
     leaf.set_defaults(run=_list)
 
     leaf = leaves.add_parser(
@@ -41,14 +48,29 @@ def add_commands(
     leaf.add_argument("--json", action="store_true", help="print JSON")
     leaf.set_defaults(run=_verify)
 
+    leaf = leaves.add_parser("card", help="show or write a model's card")
+    which = leaf.add_mutually_exclusive_group(required=True)
+    which.add_argument("name", nargs="?", metavar="NAME")
+    which.add_argument("--all", action="store_true", help="every model's")
+    which.add_argument(
+        "--table", action="store_true", help="one table of all, for docs/models.md"
+    )
+    leaf.add_argument(
+        "--write", action="store_true", help="into the model's folder, as README.md"
+    )
+    leaf.set_defaults(run=_card)
+    quantize.add_command(leaves)
+
     leaf = leaves.add_parser("path", help="print the folder of an artifact")
     leaf.add_argument("name", metavar="NAME")
     leaf.set_defaults(run=_path)
 
     data_cli.add_commands(leaves)
+    add_new(leaves)
+    add_import(leaves)
 
 
-def _list(_args: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     row = "{:<14}{:<12}{:<9}{:>7}{:>12}{:>13}{:>11}"
     print(
         row.format(
@@ -61,8 +83,8 @@ def _list(_args: argparse.Namespace) -> int:
             "ONNX BYTES",
         )
     )
-    for name, model in zoo.MODELS.items():
-        manifest = zoo.manifest(name)
+    for name in (*zoo.MODELS, *args.names):
+        model, manifest = zoo.model(name), zoo.manifest(name)
         sizes = [
             sum(ref.size for ref in manifest.family_files(family).values())
             for family in ("tflite", "onnx")
@@ -82,7 +104,7 @@ def _build(args: argparse.Namespace) -> int:
     model = zoo.model(args.name)
     folder = args.out or zoo.shipped_folder(args.name)
     try:
-        manifest = build(model, folder)
+        manifest = build(model, folder, initial=zoo.initial(args.name))
     except OSError as error:
         raise ConfigError(
             f"cannot write {folder}: {error.strerror}", remedy="choose another --out"
@@ -117,6 +139,25 @@ def _verify(args: argparse.Namespace) -> int:
                 )
     passed = all(check.passed for checks in findings.values() for check in checks)
     return 0 if passed else 1
+
+
+def _card(args: argparse.Namespace) -> int:
+    from model_zoo.cards import CARD, card_of, table  # noqa: PLC0415
+
+    if args.table:
+        print(table())
+        return 0
+    for name in list(zoo.MODELS) if args.all else [args.name]:
+        card, path = card_of(name), zoo.model_folder(name) / CARD
+        if not args.write:
+            print(card, end="")
+            continue
+        try:
+            write_atomically(path, card.encode())
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        print(path)
+    return 0
 
 
 def _path(args: argparse.Namespace) -> int:

@@ -1,13 +1,49 @@
-"""How well scores tell anomalies from normal examples. Pure.
+"""What people are told of a model, by its task; and areas under ROC curves. Pure.
 
+>>> METRICS["regression"].name
+'mean absolute error'
 >>> roc_auc(np.array([0.1, 0.4, 0.4, 0.9]), positive=np.array([0, 0, 1, 1]) == 1)
 0.875
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import Task
+
+Better: TypeAlias = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What people are told of a model.
+
+    Attributes:
+        name: As it is shown.
+        better: Which of two values is.
+        most: Its greatest value; None: it has none.
+    """
+
+    name: str
+    better: Better
+    most: float | None
+
+    def reaches(self, quality: float, target: float) -> bool:
+        """Whether ``quality`` is at least as good as ``target``."""
+        return quality >= target if self.better == "higher" else quality <= target
+
+
+METRICS: Final[Mapping[Task, Metric]] = {
+    "classification": Metric("accuracy", "higher", 1.0),
+    "regression": Metric("mean absolute error", "lower", None),
+    "binary": Metric("right bits", "higher", 1.0),
+    "reconstruction": Metric("ROC AUC", "higher", 1.0),
+}
 
 
 def roc_auc(scores: NDArray[np.floating], *, positive: NDArray[np.bool_]) -> float:

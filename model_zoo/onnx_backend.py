@@ -40,6 +40,8 @@ class OnnxBackend:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[tuple[str, Shape, bytes], Any] = {}
+        self.arrays: dict[str, NDArray[Any]] = {}
+        """Embedded constants, by name."""
 
     def constant(self, value: float | NDArray[np.floating[Any]]) -> Value:
         return self._embed(np.asarray(value, np.float32))
@@ -50,9 +52,13 @@ class OnnxBackend:
     def reshape(self, a: Value, shape: Shape) -> Value:
         if a.shape == shape:
             return a
+        if a.name in self.arrays:
+            return self._embed(self.arrays[a.name].reshape(shape))
         return self._node("Reshape", a, self._ints(shape), shape=shape)
 
     def transpose(self, a: Value, order: Shape) -> Value:
+        if a.name in self.arrays:
+            return self._embed(self.arrays[a.name].transpose(order))
         shape = tuple(a.shape[axis] for axis in order)
         return self._node("Transpose", a, shape=shape, perm=order)
 
@@ -173,6 +179,21 @@ class OnnxBackend:
         weights = self.reshape(weights, (channels, 1, height, width))
         return self._conv(x, weights, strides=strides, dilations=dilations)
 
+    def depthwise_by_kernel(
+        self, x: Value, dy: Value, *, size: Pair, strides: Pair
+    ) -> Value:
+        # A product for each place of the kernel: ONNX Runtime takes twice as long for a
+        # convolution with as many groups as batch times channels.
+        count, rows, columns, channels = dy.shape
+        flat = (count * rows * columns, channels)
+        places = []
+        for down in range(size[0]):
+            for right in range(size[1]):
+                seen = self._strided(x, (down, right), dy.shape, strides=strides)
+                product = self.reshape(self.mul(seen, dy), flat)
+                places.append(self.reshape(self.sum(product, 0), (1, channels)))
+        return self.reshape(self.concat(places, 0), (*size, channels))
+
     def max_pool(self, x: Value, window: Pair) -> Value:
         return self._pool("MaxPool", x, window)
 
@@ -209,7 +230,9 @@ class OnnxBackend:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.constants:
             name = f"c{len(self.constants)}"
-            self.constants[key] = numpy_helper.from_array(array, name)
+            whole = np.asarray(array, order="C")
+            self.constants[key] = numpy_helper.from_array(whole, name)
+            self.arrays[name] = whole
         return Value(self.constants[key].name, array.shape)
 
     def _ints(self, values: Shape) -> Value:
@@ -243,6 +266,16 @@ class OnnxBackend:
             group=x.shape[3] // weights.shape[1],
         )
         return self.transpose(y, (0, 2, 3, 1))
+
+    def _strided(self, x: Value, begin: Pair, shape: Shape, *, strides: Pair) -> Value:
+        """Take ``shape`` out of ``x[N,H,W,C]`` from ``begin``, in steps."""
+        _, rows, columns, _ = shape
+        ends = (
+            begin[0] + (rows - 1) * strides[0] + 1,
+            begin[1] + (columns - 1) * strides[1] + 1,
+        )
+        bounds = (begin, ends, (1, 2), strides)
+        return self._node("Slice", x, *(self._ints(one) for one in bounds), shape=shape)
 
     def _pool(self, kind: str, x: Value, window: Pair) -> Value:
         images = self.transpose(x, (0, 3, 1, 2))

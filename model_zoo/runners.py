@@ -3,6 +3,7 @@
 For building and verifying only; devices have their own trainers.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from wire_protocol.errors import ConfigError
 Arrays = Mapping[str, NDArray[Any]]
 Runner = Callable[[str, Arrays], dict[str, NDArray[Any]]]
 """Runs the graph of that name on named arrays."""
+Single = Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
+"""Runs inference on one example ``[1, ...]``."""
 
 
 def oracle(model: Model, *, dtype: DTypeLike = np.float64) -> Runner:
@@ -60,8 +63,13 @@ def litert(folder: Path) -> Runner:
 
 def tflite_operators(folder: Path) -> frozenset[str]:
     """Return the names of all operators in ``model.tflite``, custom ones included."""
+    return operators(folder / "model.tflite")
+
+
+def operators(path: Path) -> frozenset[str]:
+    """Return the names of all operators in a TFLite file."""
     schema = _litert("schema_py_generated")
-    raw = (folder / "model.tflite").read_bytes()
+    raw = path.read_bytes()
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(raw, 0))
     names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
     return frozenset(
@@ -73,24 +81,39 @@ def tflite_operators(folder: Path) -> frozenset[str]:
 
 
 def onnx_runtime(folder: Path) -> Runner:
-    """Run the ``.onnx`` files on ONNX Runtime, one thread."""
-    onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    sessions = {
-        name: onnxruntime.InferenceSession(
-            str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-        for name in ("train", "evaluate", "infer")
-    }
+    """Run the ``.onnx`` files on ONNX Runtime, one thread; each opened when asked."""
+
+    @functools.cache
+    def opened(name: str) -> Any:  # noqa: ANN401 - untyped library
+        return _session(folder / f"{name}.onnx")
 
     def run(name: str, given: Arrays) -> dict[str, NDArray[Any]]:
-        session = sessions[name]
+        session = opened(name)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(None, dict(given)), strict=True))
 
     return run
+
+
+def single(path: Path) -> Single:
+    """Run an inference file, ``.tflite`` or ``.onnx``, on its runtime; one thread."""
+    if path.suffix == ".onnx":
+        session = _session(path)
+        names = [output.name for output in session.get_outputs()]
+        return lambda x: dict(zip(names, session.run(None, {"x": x}), strict=True))
+    interpreter = _litert("interpreter").Interpreter(str(path), num_threads=1)
+    signature = interpreter.get_signature_runner("infer")
+    return lambda x: dict(signature(x=x))
+
+
+def _session(path: Path) -> Any:  # noqa: ANN401 - untyped library
+    onnxruntime = _imported("onnxruntime", distribution="onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _litert(module: str) -> ModuleType:

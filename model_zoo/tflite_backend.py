@@ -1,13 +1,15 @@
 """The TFLite backend: emits the graphs as one file with a signature for each.
 
-The only importer of TensorFlow, which is needed to build artifacts and for nothing
-else. Only operators builtin to TFLite are allowed, so every runtime can run the file.
+With ``quantize.tflite_files`` the only importer of TensorFlow, which is needed to build
+files and for nothing else. Only operators builtin to TFLite are allowed, so every
+runtime can run the file.
 """
 # ruff: noqa: D102 - ``Backend`` documents the methods, once.
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -147,6 +149,20 @@ class TfliteBackend:
             dilations=[1, *dilations, 1],
         )
 
+    def depthwise_by_kernel(
+        self, x: Tensor, dy: Tensor, *, size: Pair, strides: Pair
+    ) -> Tensor:
+        # One depthwise convolution over batch times channels, the output's gradient as
+        # kernel and the stride as dilation: half the time of shifted products.
+        count, rows, columns, channels = x.shape
+        _, high, wide, _ = dy.shape
+        every = count * channels
+        images = tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, rows, columns, every))
+        weights = tf.reshape(tf.transpose(dy, (1, 2, 0, 3)), (high, wide, every))
+        each = self.depthwise_conv2d(images, weights, strides=(1, 1), dilations=strides)
+        by_example = tf.reshape(each, (size[0] * size[1], count, channels))
+        return tf.reshape(tf.reduce_sum(by_example, 1), (*size, channels))
+
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         return tf.nn.max_pool2d(x, window, window, "VALID")
 
@@ -163,19 +179,25 @@ class TfliteBackend:
 
 def emit(graphs: tuple[Graph, ...]) -> bytes:
     """Return a TFLite file whose signatures are the graphs."""
-    module = tf.Module()
-    functions = {graph.name: _function(graph) for graph in graphs}
+    functions = {graph.name: traced(TfliteBackend(), graph) for graph in graphs}
+    with converting(functions) as converter:
+        return bytes(converter.convert())
+
+
+@contextmanager
+def converting(functions: dict[str, Callable[..., Tensor]]) -> Iterator[Any]:
+    """Yield a converter to builtin operators; its files are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=functions)
+        tf.saved_model.save(tf.Module(), folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=list(functions)
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(converter.convert())
+        yield converter
 
 
-def _function(graph: Graph) -> Callable[..., Tensor]:
-    backend = TfliteBackend()
+def traced(backend: TfliteBackend, graph: Graph) -> Callable[..., Tensor]:
+    """Return the graph as a concrete function of its ports, in order."""
     specs = [
         tf.TensorSpec(port.shape, port.dtype, name=port.name) for port in graph.inputs
     ]

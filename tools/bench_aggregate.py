@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
@@ -36,12 +35,11 @@ from numpy.typing import NDArray
 from broker_server.global_model import mean_delta
 from tools.bench_codec import trained_delta
 from tools.merge_memory import measured_peak, update_frame
+from tools.peer_environment import ROOT, peer_python
 from wire_protocol.codecs import BLOCK
 from wire_protocol.uniform_quantizer import CHUNK
 
 PEER: Final = "flwr==1.41.0"
-ROOT: Final = Path(__file__).parents[1]
-_ENVIRONMENT: Final = ROOT / ".venv-peer"
 _REPEATS: Final = 21
 
 
@@ -70,30 +68,10 @@ class Figures:
     peak_mib: dict[str, float]
 
 
-def peer_python() -> Path:
-    """Return the peer's interpreter; make its environment if there is none."""
-    python = _ENVIRONMENT / "bin/python"
-    done = _ENVIRONMENT / f".{PEER}"
-    if done.exists():
-        return python
-    print(
-        f"installing {PEER} into {_ENVIRONMENT.name} (once, about a minute)",
-        file=sys.stderr,
-    )
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "-qq"]
-    try:
-        subprocess.run([sys.executable, "-m", "venv", _ENVIRONMENT], check=True)
-        subprocess.run([*pip, "install", PEER], check=True)
-    except subprocess.CalledProcessError:
-        sys.exit(f"bench_aggregate: {PEER} cannot be installed - is PyPI in reach?")
-    done.touch()
-    return python
-
-
 @contextmanager
 def peer(deltas: NDArray[np.float32]) -> Iterator[Callable[[str], float]]:
     """Start the peer; yield what measures it: CPU milliseconds for each update."""
-    python = peer_python()
+    python = peer_python(PEER)
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
         np.save(file, deltas)
         file.flush()

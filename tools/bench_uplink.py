@@ -33,8 +33,8 @@ CODECS: Final = {"uq": ("uq", "uq:1"), "f32": ("f32", "f32")}
 def figures(outcome: DemoOutcome, target: float) -> dict[str, object]:
     """Return what is compared."""
     return {
-        "rounds_to_target": rounds_to(target, outcome.rounds),
-        "accuracy": outcome.accuracy,
+        "rounds_to_target": rounds_to(target, outcome.rounds, metric=outcome.metric),
+        "quality": outcome.quality,
         "update_bits": outcome.uplink_bits_per_param,
         "model_bits": outcome.downlink_bits_per_param,
         "sent_bits": outcome.sent_bits_per_param,
@@ -85,11 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print("data seed codec | rounds to target, accuracy | bits: update model sent recv")
+    print("data seed codec | rounds to target, quality | bits: update model sent recv")
     for row in rows:
         print(
             f"{row['data']} {row['seed']} {row['codec']} | {row['rounds_to_target']} "
-            f"{row['accuracy']:.3f} | {row['update_bits']:.2f} {row['model_bits']:.2f} "
+            f"{row['quality']:.3f} | {row['update_bits']:.2f} {row['model_bits']:.2f} "
             f"{row['sent_bits']:.2f} {row['received_bits']:.2f}"
         )
     return 0

@@ -35,14 +35,16 @@ GROUPS: Final = {
 
 
 def find_artifact(name: str) -> Path:
-    """Return the folder of an artifact, given by path or by its name in the zoo."""
-    folder = Path(name)
-    if (folder / "manifest.json").is_file():
-        return folder
-    if folder.is_absolute() or folder.exists() or "/" in name:
+    """Return the folder of an artifact: by its path, its model's, or a zoo's name."""
+    for folder in (Path(name), Path(name) / "artifact"):
+        if (folder / "manifest.json").is_file():
+            return folder
+    if Path(name).is_absolute() or Path(name).exists() or "/" in name:
         raise ConfigError(
             f"{name} holds no manifest.json, so it is no artifact",
-            remedy="build one with: edgefed zoo build NAME --out FOLDER",
+            remedy=f"build it with: edgefed zoo build {name}"
+            if (Path(name) / "definition.py").is_file()
+            else "build one with: edgefed zoo build NAME --out FOLDER",
         )
     zoo = importlib.import_module("model_zoo.zoo")
     found: Path = zoo.artifact_folder(name)

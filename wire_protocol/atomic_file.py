@@ -1,5 +1,6 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Files that are whole or absent, or grow by whole parts, whatever happens."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,26 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def append_durably(path: Path, data: bytes | memoryview, *, at: int) -> None:
+    """Write ``data`` at byte ``at`` of ``path`` and end the file there, on the disk.
+
+    What a former attempt left behind byte ``at`` is overwritten. A power cut leaves the
+    first ``at`` bytes, and any part of ``data``.
+
+    Raises:
+        OSError: It cannot be written; the file ends at ``at`` again, if that can be.
+    """
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(at)
+        file.seek(at)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(at)
+            raise

@@ -18,6 +18,8 @@ MAX_PAYLOAD_BYTES: Final = 256 * 1024
 """Twice the largest block (128 KiB): nothing of ours comes near it."""
 PACKET_OVERHEAD_BYTES: Final = 1024
 """Room for the fixed header, the topic and the properties around a payload."""
+MAX_BACKLOG_BYTES: Final = 64 * 1024 * 1024
+"""What may wait to be read; a flood beyond it is lost, as brokers lose messages too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class LinkSettings:
     connack_timeout_s: float = 3.0
     ack_timeout_s: float = 30.0
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    max_backlog_bytes: int = MAX_BACKLOG_BYTES
 
     def __post_init__(self) -> None:
         if not self.host or not 1 <= self.port <= 65535:

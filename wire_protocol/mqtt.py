@@ -27,9 +27,10 @@ from wire_protocol.link import (
     LinkEvent,
     LinkSettings,
     MqttVersion,
+    Received,
     Traffic,
 )
-from wire_protocol.mqtt_wire import FAREWELL_S, VersionRefusedError, Wire, received
+from wire_protocol.mqtt_wire import FAREWELL_S, VersionRefusedError, Wire
 
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
@@ -74,6 +75,7 @@ class MqttLink:
         self._proven: MqttVersion | None = None
         self._told: str | None = None
         self._past = Traffic()
+        self._past_floods = 0
         self._present: Wire | None = None
         self._connections = settings.first_connection - 1
         self.oversize_dropped = 0
@@ -200,6 +202,7 @@ class MqttLink:
     def _retire(self, wire: "Wire") -> None:
         if self._present is wire:
             self._past += wire.traffic
+            self._past_floods += wire.flood_dropped
             self._present = None
 
     async def _serve(self, wire: "Wire") -> None:
@@ -215,8 +218,8 @@ class MqttLink:
             self._events.put_nowait(
                 Connected(wire.conn, wire.version, wire.max_packet_bytes)
             )
-            async for message in wire.messages:
-                self._receive(message)
+            async for event in wire.received():
+                self._receive(event)
         except aiomqtt.MqttError as error:
             raise TransportError(
                 f"the connection to {self._address} ended: {error.__cause__ or error}"
@@ -226,8 +229,12 @@ class MqttLink:
             await wire.close()
             self._retire(wire)
 
-    def _receive(self, message: aiomqtt.Message) -> None:
-        event = received(message)
+    @property
+    def flood_dropped(self) -> int:
+        """Messages that were thrown away since too many came at once."""
+        return self._past_floods + (self._present.flood_dropped if self._present else 0)
+
+    def _receive(self, event: Received) -> None:
         if len(event.payload) > self._settings.max_payload_bytes:
             self.oversize_dropped += 1
         else:

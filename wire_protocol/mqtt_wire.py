@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final, TypeVar, cast
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -68,6 +68,9 @@ class Wire(aiomqtt.Client):
         self.version = version
         self.conn = conn
         self.max_packet_bytes: int | None = None
+        self.flood_dropped = 0
+        """Messages that came faster than they were read, and were thrown away."""
+        self._backlog_bytes = 0
         self._settings = settings
         self.sock: socket.socket | None = None
         self._reached = False
@@ -142,6 +145,13 @@ class Wire(aiomqtt.Client):
             task.cancel()
         raise TransportError("the connection ended before the acknowledgement")
 
+    async def received(self) -> AsyncIterator[Received]:
+        """Yield messages in order until the connection ends, then raise."""
+        async for message in self.messages:
+            event = cast("Received", message)  # it is what we put there
+            self._backlog_bytes -= _held_bytes(event)
+            yield event
+
     def _explained(self, error: aiomqtt.MqttError) -> TransportError:
         where = f"{self._settings.host}:{self._settings.port}"
         if not self._reached:
@@ -170,6 +180,22 @@ class Wire(aiomqtt.Client):
         self.max_packet_bytes = limit if isinstance(limit, int) else None
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
+    def _on_message(
+        self,
+        client: paho.Client,  # noqa: ARG002 - as paho calls it
+        userdata: object,  # noqa: ARG002
+        message: paho.MQTTMessage,
+    ) -> None:
+        # aiomqtt reads the socket faster than it passes messages on, and its own kind
+        # of message takes 5 kB
+        event = _received(message)
+        held = _held_bytes(event)
+        if self._backlog_bytes + held > self._settings.max_backlog_bytes:
+            self.flood_dropped += 1
+            return
+        self._backlog_bytes += held
+        self._queue.put_nowait(cast("aiomqtt.Message", event))
+
     def _on_socket_open(
         self, client: paho.Client, userdata: object, sock: socket.socket
     ) -> None:
@@ -187,15 +213,18 @@ class Wire(aiomqtt.Client):
             self._closed.set_result(None)
 
 
-def received(message: aiomqtt.Message) -> Received:
+def _held_bytes(event: Received) -> int:
+    """Return about how much memory a message takes."""
+    return len(event.payload) + PACKET_OVERHEAD_BYTES
+
+
+def _received(message: paho.MQTTMessage) -> Received:
     """Return ``message`` as the rest of the project sees it."""
-    payload = message.payload
-    assert isinstance(payload, bytes)
     given = getattr(message.properties, "UserProperty", ())
     conns = [value for key, value in given if key == _CONN and value.isdecimal()]
     return Received(
-        message.topic.value,
-        payload,
+        message.topic,
+        bytes(message.payload),
         retained=bool(message.retain),
         conn=int(conns[0][:16]) if conns else None,
     )

@@ -38,7 +38,7 @@ _BROKEN: Final = (
 
 
 def load_arrays(
-    path: Path, names: Iterable[str], *, max_bytes: int
+    path: Path, names: Iterable[str], *, max_bytes: int, optional: Iterable[str] = ()
 ) -> dict[str, Array]:
     """Read the arrays ``names`` of the ``.npz`` file at ``path``; they are read-only.
 
@@ -46,6 +46,7 @@ def load_arrays(
         path: The file. Other arrays in it are never looked at.
         names: The arrays to read; dtypes and shapes are the caller's to check.
         max_bytes: The most bytes these arrays may take together.
+        optional: Arrays to read as well, if they are there.
 
     Raises:
         OSError: The file cannot be opened.
@@ -57,7 +58,9 @@ def load_arrays(
     with path.open("rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                for name in names:
+                present = archive.NameToInfo
+                more = (name for name in optional if f"{name}.npy" in present)
+                for name in (*names, *more):
                     arrays[name] = _member(archive, name, max_bytes=left)
                     left -= arrays[name].nbytes
         except ConfigError as error:

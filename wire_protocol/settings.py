@@ -1,8 +1,9 @@
 """Settings: TOML read once into frozen dataclasses, and refused where it is wrong.
 
 A section is a field whose type is a dataclass. Fields are ``str``, ``int``, ``float``,
-``bool``, ``Path``, ``Literal``, ``tuple[str, ...]`` or any of these ``| None``; one
-without a default must be given. Every error names the file, the section and the key.
+``bool``, ``Path``, ``Literal``, ``tuple[str, ...]``, ``dict[str, str]``, ``dict[str,
+int]``, or any of these ``| None``; one without a default must be given. Every error
+names the file, the section and the key.
 
 >>> from dataclasses import field
 >>> @dataclass(frozen=True)
@@ -177,6 +178,10 @@ def _fitted(value: object, hint: Any) -> object | None:  # noqa: ANN401 - a type
         return Path(str(value))
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(value) if all(type(item) is str for item in value) else None
+    if get_origin(hint) is dict and isinstance(value, Mapping):
+        kind = get_args(hint)[1]
+        fits = all(type(item) is kind for item in value.values())
+        return dict(value) if fits else None
     return value if kind is hint else None
 
 
@@ -187,6 +192,8 @@ def _expected(hint: Any) -> str:  # noqa: ANN401 - a type hint has no type
         return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
     if get_origin(hint) is tuple:
         return "a list of texts"
+    if get_origin(hint) is dict:
+        return f"a table, each key with {_expected(get_args(hint)[1])}"
     return {
         str: "a text",
         int: "a whole number",

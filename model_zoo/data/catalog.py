@@ -9,13 +9,16 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from model_zoo import own_folder
 from model_zoo.data import (
     citylearn_homes,
     digits,
     fsdd,
     mnist_by_writer,
+    own_data,
     skab,
     sp_sw_har,
     uci_har,
@@ -57,26 +60,26 @@ SETS: Final[Mapping[str, Entry]] = {
     ),
     "mnist-by-writer": Entry(
         "70,000 images of 28 x 28, a client is one of 539 writers",
-        None,
+        "mnist-cnn",
         lambda _, environ: mnist_by_writer.assemble(
             load_origin(mnist_by_writer.ORIGIN, environ)
         ),
     ),
     "fsdd": Entry(
         "3,000 spoken digits, a client is one of 5 devices of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(load_origin(fsdd.ORIGIN, environ)),
     ),
     "fsdd-by-speaker": Entry(
         "the same, a client is one of 6 people",
-        None,
+        "kws-dscnn",
         lambda _, environ: fsdd.assemble(
             load_origin(fsdd.ORIGIN, environ), by_speaker=True
         ),
     ),
     "uci-har": Entry(
         "10,299 windows of 265 motion features, a client is one of 30 people",
-        None,
+        "har-mlp",
         lambda _, environ: uci_har.assemble(load_origin(uci_har.ORIGIN, environ)),
     ),
     "skab": Entry(
@@ -109,9 +112,15 @@ def load(name: str, *, seed: int, environ: Environ) -> Dataset:
 
 
 def entry(name: str) -> Entry:
-    """Return the entry called ``name``, or raise naming the nearest one."""
+    """Return the entry called ``name``, or raise naming the nearest one.
+
+    The path of a folder with ``data.py`` is a data set as well, whose own model suits.
+    """
     if name in SETS:
         return SETS[name]
+    if own_folder.is_folder(name):
+        folder = Path(name)
+        return Entry("your own", name, lambda _seed, _environ: own_data.read(folder))
     near = difflib.get_close_matches(name, SETS, n=1)
     remedy = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(SETS)}"
     raise ConfigError(f"there is no data set {name!r}", remedy=remedy)

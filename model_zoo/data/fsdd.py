@@ -1,6 +1,6 @@
 """Spoken digits: 3,000 recordings of 6 people, ten digits fifty times each.
 
-An example is a sound of about a second as MFCC, shape ``[49, 10, 1]``
+An example is a sound of about a second as MFCC, shape ``[49, 10]``
 (``model_zoo.data.mfcc``), the input of MLPerf Tiny's keyword spotter. The set comes as
 lossless sound and the coefficients are computed here, so that a device that computes
 them with the same file feeds the model what it was trained on.
@@ -86,7 +86,7 @@ def assemble(arrays: Mapping[str, Array], *, by_speaker: bool = False) -> Datase
         name=ORIGIN.name,
         x=np.stack(
             [mfcc(audio[start:end]) for start, end in itertools.pairwise(offsets)]
-        )[..., np.newaxis],
+        ),
         y=arrays["y"].astype(np.int32),
         classes=tuple("0123456789"),
         held_out=held_out,

@@ -92,7 +92,7 @@ def test_it_waits_for_devices_that_tell(tmp_path: Path) -> None:
             other = await server.device(
                 "c", statistics=FeatureStatistics(9, (1.0,), (1.0,))
             )
-            while len(server.store.devices()) < 3:
+            while len(server.store.devices()) < 3:  # noqa: ASYNC110 - it is not told
                 await asyncio.sleep(0)
             assert shown(server)["round"] == 0
             await silent.check_in(conn=2, statistics=told(1))

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.conditions import Hindrance
-from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
-from edge_agent.examples import ExampleStore
+from edge_agent.config import AgentConfig, DeviceSettings
+from edge_agent.data_settings import DataSettings
+from edge_agent.feeding import open_examples
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, installed_version
 from edge_agent.runtimes import RUNTIMES, RuntimeName
@@ -63,24 +64,28 @@ async def running_agent(
     files: StateFiles | None = None,
     open_trainer: OpenTrainer = open_trainer,
     look: Callable[[], Hindrance | None] = lambda: None,
+    data: DataSettings | None = None,
     **examples: object,
 ) -> AsyncIterator[RunningAgent]:
     """Run an agent until the block ends; its own errors are raised there.
 
-    Its clock stands still, so that nothing in an update depends on how long it took.
+    Its examples are of a file unless ``data`` says more. Its clock stands still, so
+    that nothing in an update depends on how long it took.
     """
     source = folder / f"{device}.npz"
-    if not source.exists():
+    if data is None and not source.exists():
         write_examples(source, **examples)  # type: ignore[arg-type]
     config = AgentConfig(
-        DeviceSettings(device, folder / "state"), DataSettings(source, seed=1)
+        DeviceSettings(device, folder / "state"), data or DataSettings(source, seed=1)
     )
-    store = ExampleStore.load(source, holdout=0.2, seed=1)
+    files = files or StateFiles(config.agent.state_dir)
+    fed = open_examples(config.data, files=files, clock=lambda: 0.0)
     async with broker.link(will=link_settings(config).will) as link:
         service = Service(
             link,
             config=config,
-            store=store,
+            store=fed.store,
+            feed=fed.feed,
             runtime=finding(runtime),
             files=files,
             jitter=lambda: 0.5,

@@ -43,15 +43,12 @@ def checkpoints(
     *,
     of: RoundOffer | None = None,
     device: str = "a",
-    count: int = 45,
     replace_file: Callable[..., None] | None = None,
 ) -> Checkpoints:
     files = StateFiles(folder)
     if replace_file is not None:
         files = StateFiles(folder, replace_file=replace_file)
-    return Checkpoints(
-        files, folder, offer=of or offer(), device=device, num_examples=count
-    )
+    return Checkpoints(files, folder, offer=of or offer(), device=device)
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -84,12 +81,12 @@ def test_what_a_kill_ended_goes_on_to_the_same_bits(
     done: list[int] = []
 
     def save(checkpoint: Checkpoint) -> None:
-        kept.save(checkpoint, seconds=1.5)
+        kept.save(checkpoint, examples="45", seconds=1.5)
         done.append(checkpoint.epoch)
 
     with pytest.raises(CancelledTrainingError):
         trained(trainer, save=save, cancelled=lambda: len(done) == killed_after)
-    found = checkpoints(tmp_path).load(size=SIZE, state_size=SIZE)
+    found = checkpoints(tmp_path).load(examples="45", size=SIZE, state_size=SIZE)
     assert found is not None
     checkpoint, seconds = found
     assert (checkpoint.epoch, seconds) == (killed_after, 1.5)
@@ -119,22 +116,26 @@ CHECKPOINT = Checkpoint(
 
 
 def test_a_checkpoint_of_another_training_is_not_found(tmp_path: Path) -> None:
-    checkpoints(tmp_path).save(CHECKPOINT, seconds=1)
+    checkpoints(tmp_path).save(CHECKPOINT, examples="45", seconds=1)
     to_more = replace(offer(), cohort=("a", "b", "c"))
-    found = checkpoints(tmp_path, of=to_more).load(size=SIZE, state_size=SIZE)
+    found = checkpoints(tmp_path, of=to_more).load(
+        examples="45", size=SIZE, state_size=SIZE
+    )
     assert found is not None
     for other in (
         checkpoints(tmp_path, of=offer(number=2)),
         checkpoints(tmp_path, of=offer(epochs=5)),
         checkpoints(tmp_path, device="b"),
-        checkpoints(tmp_path, count=46),
     ):
-        assert other.load(size=SIZE, state_size=SIZE) is None
+        assert other.load(examples="45", size=SIZE, state_size=SIZE) is None
 
 
 def test_a_checkpoint_of_another_size_is_not_found(tmp_path: Path) -> None:
-    checkpoints(tmp_path).save(CHECKPOINT, seconds=1)
-    assert checkpoints(tmp_path).load(size=SIZE + 1, state_size=SIZE + 1) is None
+    checkpoints(tmp_path).save(CHECKPOINT, examples="45", seconds=1)
+    assert (
+        checkpoints(tmp_path).load(examples="45", size=SIZE + 1, state_size=SIZE + 1)
+        is None
+    )
 
 
 def test_a_checkpoint_that_cannot_be_written_is_counted_and_survived(
@@ -144,14 +145,14 @@ def test_a_checkpoint_that_cannot_be_written_is_counted_and_survived(
         raise OSError(28, "No space left on device")
 
     kept = checkpoints(tmp_path, replace_file=full)
-    kept.save(CHECKPOINT, seconds=1)
+    kept.save(CHECKPOINT, examples="45", seconds=1)
     assert kept.failures == 1
-    assert kept.load(size=SIZE, state_size=SIZE) is None
+    assert kept.load(examples="45", size=SIZE, state_size=SIZE) is None
 
 
 @given(
     head=st.dictionaries(
-        st.sampled_from(["key", "epoch", "steps", "loss", "seconds"]),
+        st.sampled_from(["key", "examples", "epoch", "steps", "loss", "seconds"]),
         st.one_of(st.integers(), st.floats(allow_nan=False), st.text(), st.none()),
     ),
     right_key=st.booleans(),
@@ -166,10 +167,10 @@ def test_a_foreign_checkpoint_is_lost_with_a_warning(
     folder = tmp_path_factory.mktemp("checkpoints")
     kept = checkpoints(folder)
     if right_key:
-        head = {**head, "key": kept._key}
+        head = {**head, "key": kept._key, "examples": "45"}
     vectors = [np.zeros(3, np.float32)] * count
     write_vectors(StateFiles(folder), folder / FILE, vectors=vectors, head=head)
-    found = kept.load(size=3, state_size=3)
+    found = kept.load(examples="45", size=3, state_size=3)
     assert found is None or 1 <= found[0].epoch <= EPOCHS
 
 
@@ -179,4 +180,15 @@ def test_a_damaged_checkpoint_is_lost_with_a_warning(
 ) -> None:
     folder = tmp_path_factory.mktemp("checkpoints")
     (folder / FILE).write_bytes(raw)
-    assert checkpoints(folder).load(size=3, state_size=3) is None
+    assert checkpoints(folder).load(examples="45", size=3, state_size=3) is None
+
+
+def test_training_begins_anew_when_its_examples_are_gone(tmp_path: Path) -> None:
+    kept = checkpoints(tmp_path)
+    assert kept.examples() == ""
+    kept.save(CHECKPOINT, examples="3-40-abc", seconds=1)
+    assert kept.examples() == "3-40-abc"
+    assert checkpoints(tmp_path, device="b").examples() == ""
+    for key, found in (("3-40-abc", True), ("3-41-abc", False), ("", False)):
+        loaded = kept.load(examples=key, size=SIZE, state_size=SIZE)
+        assert (loaded is not None) == found

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.activations import relu6, sigmoid, tanh
+from model_zoo.affine import affine
 from model_zoo.backend import Shape
 from model_zoo.convolutions import conv1d, conv2d
 from model_zoo.depthwise import depthwise_conv2d
@@ -25,9 +26,11 @@ from model_zoo.layers import (
 )
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.norms import group_norm, layer_norm
+from model_zoo.padding import zero_pad
 from model_zoo.pools import average_pool, global_average_pool, max_pool
 from model_zoo.recurrent import gru
 from model_zoo.resampling import conv1d_transpose, conv2d_transpose, upsample
+from model_zoo.reshaping import reshape
 from model_zoo.residual import residual
 from wire_protocol.selftest import Batch, Targets
 
@@ -43,6 +46,10 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     "frozen": ((5,), (frozen(dense(6)), relu())),
     "personal": ((5,), (dense(6), relu(), personal(dense(4)), relu())),
     "standardize": (SIGNAL, (conv1d(4, 1), standardize(), flatten())),
+    "reshape": (
+        SIGNAL,
+        (conv1d(4, 1), reshape(6, 6, 1), conv2d(2, (2, 2)), flatten()),
+    ),
     "scale": (IMAGE, (conv2d(2, (1, 1)), scale(0.5, -2.0), flatten())),
     "conv2d_same": (IMAGE, (scale(2.0), conv2d(5, (3, 2)), flatten())),
     "conv2d_valid": (IMAGE, (conv2d(5, (3, 2), padding="valid"), flatten())),
@@ -124,6 +131,9 @@ _LAYERS: Final[dict[str, tuple[Shape, tuple[Layer, ...]]]] = {
     ),
     "gru": ((4, 3), (gru(5),)),
     "gru_sequences": ((3, 3), (conv1d(3, 1), gru(5, sequences=True), gru(4))),
+    "affine": (SIGNAL, (conv1d(4, 1), affine(), flatten())),
+    "zero_pad_image": (IMAGE, (conv2d(2, (1, 1)), zero_pad((1, 0), (0, 2)), flatten())),
+    "zero_pad_signal": (SIGNAL, (conv1d(4, 1), zero_pad((2, 1)), flatten())),
     "global_average_pool": (IMAGE, (conv2d(5, (2, 2)), global_average_pool())),
 }
 

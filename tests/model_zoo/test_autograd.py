@@ -27,6 +27,17 @@ class Residual(layers.Layer):  # type: ignore[misc, name-defined]
         return self.second(self.first(x)) + x
 
 
+class Affine(layers.Layer):  # type: ignore[misc, name-defined]
+    """A scale and an offset for each channel."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],))
+        self.offset = self.add_weight(shape=(shape[-1],))
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale + self.offset
+
+
 class ShortResidual(layers.Layer):  # type: ignore[misc, name-defined]
     """A convolution that shortens, and one that shortens the input."""
 
@@ -42,6 +53,17 @@ class ShortResidual(layers.Layer):  # type: ignore[misc, name-defined]
 
 KERAS: dict[str, Callable[[], list[Any]]] = {
     "dense": list,
+    "affine": lambda: [layers.Conv1D(4, 1), Affine(), layers.Flatten()],
+    "zero_pad_image": lambda: [
+        layers.Conv2D(2, 1),
+        layers.ZeroPadding2D(((1, 0), (0, 2))),
+        layers.Flatten(),
+    ],
+    "zero_pad_signal": lambda: [
+        layers.Conv1D(4, 1),
+        layers.ZeroPadding1D((2, 1)),
+        layers.Flatten(),
+    ],
     "relu": lambda: [layers.Dense(6), layers.ReLU()],
     "personal": lambda: [
         layers.Dense(6),

@@ -111,9 +111,9 @@ def speech_arrays() -> dict[str, Array]:
 def test_fsdd_is_five_devices_a_speaker_or_speakers() -> None:
     arrays = speech_arrays()
     made = fsdd.assemble(arrays)
-    assert made.x.shape == (4, 49, 10, 1)
+    assert made.x.shape == (4, 49, 10)
     sound = arrays["audio"].astype(np.int16)[1800:2500]
-    assert np.array_equal(made.x[2, ..., 0], mfcc(sound))
+    assert np.array_equal(made.x[2], mfcc(sound))
     owners = [made.clients[client] for client in made.client]
     assert owners == ["george-5", "george-1", "theo-2", "yweweler-5"]
     assert made.held_out.tolist() == [True, False, False, False]

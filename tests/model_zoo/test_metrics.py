@@ -1,4 +1,4 @@
-"""Areas under ROC curves."""
+"""Metrics: which values are better, and areas under ROC curves."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from model_zoo.metrics import client_roc_aucs, roc_auc
+from model_zoo.metrics import METRICS, client_roc_aucs, roc_auc
 from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import TASKS, Task
 
 # Few different scores, so that many are equal.
 rows = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30)
@@ -58,3 +59,12 @@ def test_what_has_no_area_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         roc_auc(scores, positive=positive)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_target_is_reached_from_the_better_side(task: Task) -> None:
+    metric = METRICS[task]
+    better, worse = (0.9, 0.1) if metric.better == "higher" else (0.1, 0.9)
+    assert metric.reaches(better, 0.5)
+    assert metric.reaches(0.5, 0.5)
+    assert not metric.reaches(worse, 0.5)

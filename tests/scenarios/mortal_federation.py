@@ -23,7 +23,8 @@ from broker_server.config import (
 )
 from broker_server.store import Store
 from edge_agent import service as agent_service
-from edge_agent.config import AgentConfig, DataSettings, DeviceSettings
+from edge_agent.config import AgentConfig, DeviceSettings
+from edge_agent.data_settings import DataSettings
 from edge_agent.examples import ExampleStore
 from edge_agent.presence import link_settings
 from edge_agent.state_files import StateFiles
@@ -197,7 +198,7 @@ class Federation:
             DeviceSettings(device, home / "state"),
             DataSettings(home / "examples.npz", seed=1),
         )
-        store = ExampleStore.load(config.data.examples, holdout=0.2, seed=1)
+        store = ExampleStore.load(home / "examples.npz", holdout=0.2, seed=1)
         first = self._first_connection[device]
         self._first_connection[device] += 1 << 20
         settings = link_settings(config, first_connection=first)

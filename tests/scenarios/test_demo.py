@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from tests.model_zoo.test_data_catalog import environ_with
 from tests.scenarios.commands import ROOT, begin, edgefed, processes_naming
 from tools.demo.cli import STOPPED
 from wire_protocol.errors import INTERRUPTED
@@ -35,9 +36,9 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
         families = {runtime.split()[0] for runtime in entry["runtimes"]}
         assert families == {"litert", "onnxruntime"}
         assert entry["refused"] == {}
-    assert figures["accuracy"] > figures["rounds"][0]["accuracy"]
+    assert figures["quality"] > figures["rounds"][0]["quality"]
     assert figures["alpha"] == 0.3  # what was used, though nobody asked for it
-    assert figures["accuracy"] > figures["local_accuracy_mean"] + 0.1
+    assert figures["quality"] > figures["local_quality_mean"] + 0.1
     assert 0.5 < figures["uplink_bits_per_param"] < 1.6
     exported = edgefed(
         *("server", "export", "--config", str(tmp_path / "run/server.toml")),
@@ -48,7 +49,7 @@ def test_the_demo_learns_on_both_runtimes_and_writes_what_it_found(
     with np.load(tmp_path / "model.npz", allow_pickle=False) as tensors:
         assert sum(tensors[name].size for name in tensors) == figures["parameters"]
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    assert f"{figures['accuracy']:.3f}" in page
+    assert f"{figures['quality']:.3f}" in page
     assert processes_naming(str(tmp_path)) == []
 
 
@@ -109,3 +110,27 @@ def _running(folder: Path) -> Iterator[subprocess.Popen[str]]:
                 yield demo
                 return
         pytest.fail(f"no round was merged, exit code {demo.wait(5)}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "metric"),
+    [("skab", "ROC AUC"), ("citylearn-homes", "mean absolute error")],
+)
+def test_every_task_is_shown_by_its_own_metric(
+    tmp_path: Path, data: str, metric: str
+) -> None:
+    environ_with(data.replace("-", "_"))
+    done = edgefed(
+        *("demo", "--data", data, "--unseen", "--devices", "2", "--rounds", "2"),
+        *("--epochs", "1", "--folder", str(tmp_path / "run")),
+        *("--json", str(tmp_path / "out.json")),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    jsonschema.validate(figures, SCHEMA)
+    assert figures["metric"] == metric
+    assert figures["central_quality"] is not None
+    assert f"round   2  {metric} {figures['quality']:.3f}" in done.stdout
+    assert metric in (tmp_path / "run/report.html").read_text(encoding="utf-8")

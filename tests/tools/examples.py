@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from model_zoo.metrics import METRICS
 from tools.demo.outcome import Baselines, DemoOutcome, DeviceOutcome, RoundOutcome
 from tools.demo.plan import DemoPlan
 
@@ -12,14 +13,15 @@ PLAN: Final = DemoPlan(
     epochs=5,
     learning_rate=0.1,
     momentum=0.0,
+    partition="iid",
 )
 
 
-def round_outcome(number: int, accuracy: float) -> RoundOutcome:
+def round_outcome(number: int, quality: float) -> RoundOutcome:
     return RoundOutcome(
         round=number,
         version=number,
-        accuracy=accuracy,
+        quality=quality,
         participants=("device-01", "device-02"),
         runtimes=("litert 2.3.0", "onnxruntime 1.32.0"),
         loss=0.5,
@@ -40,12 +42,13 @@ def device_outcome(name: str) -> DeviceOutcome:
         bytes_sent=4_000,
         bytes_received=40_000,
         rss_mib=52.5,
-        local_accuracy=0.5,
+        local_quality=0.5,
     )
 
 
 OUTCOME: Final = DemoOutcome(
     plan=PLAN,
+    metric=METRICS["classification"],
     parameters=10_000,
     test_examples=359,
     rounds=(round_outcome(1, 0.7), round_outcome(2, 0.9)),

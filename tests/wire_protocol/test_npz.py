@@ -220,3 +220,14 @@ def test_what_cannot_be_opened_is_an_os_error(tmp_path: Path) -> None:
     for path in (tmp_path / "no.npz", tmp_path):
         with pytest.raises(OSError, match=path.name):
             load_arrays(path, NAMES, max_bytes=1000)
+
+
+def test_an_optional_array_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    for contents in ({"x": X}, {"x": X, "y": Y}):
+        path.write_bytes(packed(np.savez, **contents))
+        found = load_arrays(path, ("x",), optional=("y",), max_bytes=1000)
+        assert set(found) == set(contents)
+    path.write_bytes(packed(np.savez, y=Y))
+    with pytest.raises(ConfigError, match="array x is missing"):
+        load_arrays(path, ("x",), optional=("y",), max_bytes=1000)

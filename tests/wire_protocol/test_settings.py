@@ -24,6 +24,8 @@ class Inner:
     kind: Literal["one", "two"] = "one"
     file: Path | None = None
     words: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -54,10 +56,20 @@ def test_every_kind_of_field_is_read() -> None:
         "kind": "two",
         "file": "x/y",
         "words": ["b", "c"],
+        "names": {"b": "c"},
+        "numbers": {"d": 4},
     }
     outer = read_settings(Outer, {"inner": inner}, source="f", folder=Path("/etc"))
     assert outer.inner == Inner(
-        "a", 2, 1.0, on=True, kind="two", file=Path("/etc/x/y"), words=("b", "c")
+        "a",
+        2,
+        1.0,
+        on=True,
+        kind="two",
+        file=Path("/etc/x/y"),
+        words=("b", "c"),
+        names={"b": "c"},
+        numbers={"d": 4},
     )
     assert outer.optional.port == 1883
 
@@ -76,6 +88,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "[optional] has no key 'zzz' - known keys: port",
     ),
     "a number for a text": ({"inner": {"name": 1}}, "name is a text, not 1"),
+    "a list for a table": (
+        {"inner": {"name": "a", "names": ["b"]}},
+        "names is a table, each key with a text, not ['b']",
+    ),
+    "a truth in a table of numbers": (
+        {"inner": {"name": "a", "numbers": {"b": True}}},
+        "numbers is a table, each key with a whole number",
+    ),
     "a truth for a number": (
         {"inner": {"name": "a", "count": True}},
         "count is a whole number, not True",

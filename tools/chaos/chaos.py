@@ -20,8 +20,8 @@ from tools.chaos.scenarios import SCENARIOS, UNDISTURBED, Scenario
 from tools.chaos.staging import Staging
 from tools.chaos.verdicts import Judged, Reference, judged
 from tools.demo.demo import Subject
-from tools.demo.judging import Judge
 from tools.demo.workspace import Workspace
+from tools.judging import Judge
 
 _USUAL_ROUND_S: Final = 0.5
 """Until an undisturbed run was measured."""
@@ -50,7 +50,7 @@ async def run_chaos(
     subject = Subject.load(plan.federation(rounds), environ=os.environ)
     # the last is ONNX Runtime where it works: it says nothing into the display
     trainer = open_trainer(runtimes[-1], subject.artifact, manifest=subject.manifest)
-    judge = subject.judge(trainer)
+    judge = subject.judge(trainer, runtime=runtimes[-1])
     undisturbed = SCENARIOS[UNDISTURBED]
     longest = replace(
         undisturbed, conditions=replace(undisturbed.conditions, rounds=rounds)
@@ -114,7 +114,7 @@ async def _run(
     )
     result = await run(staging, scenario, display)
     return await asyncio.to_thread(
-        judged, result, staging, scenario, judge=judge, reference=reference
+        judged, result, staging, scenario, judge=judge.judge, reference=reference
     )
 
 

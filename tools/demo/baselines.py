@@ -6,13 +6,11 @@ given, through the same trainer, and are judged on the same examples.
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from edge_agent.examples import Examples
+from edge_agent.examples import Examples, joined
 from edge_agent.trainers.trainer import Trainer
 from edge_agent.training import train
-from tools.demo.judging import Judge
 from tools.demo.outcome import Baselines
+from tools.judging import Judge
 from wire_protocol.messages import TrainingPlan
 from wire_protocol.params import Vector
 
@@ -35,7 +33,7 @@ def compare(
         devices: Training examples of every device.
         plan: Its epochs are those of the whole federation together.
         batch: Batch size of the artifact.
-        judge: Accuracy on the judging examples.
+        judge: What the models are compared by.
         progress: Told what is being trained.
 
     Raises:
@@ -46,15 +44,11 @@ def compare(
         model = train(
             trainer, examples, base=start, plan=plan, batch=batch, seed=plan.seed
         )
-        return judge(model.params)
+        return judge.judge(model.params)
 
     local = []
     for number, examples in enumerate(devices, start=1):
         progress(f"training device {number} of {len(devices)} alone")
         local.append(judged(examples))
     progress("training centrally on all examples")
-    everything = Examples(
-        np.concatenate([examples.x for examples in devices]),
-        np.concatenate([examples.y for examples in devices]),
-    )
-    return Baselines(judged(everything), tuple(local))
+    return Baselines(judged(joined(devices)), tuple(local))

@@ -33,11 +33,12 @@ def add_commands(
     parser.set_defaults(run=run)
     parser.add_argument(
         "--data",
-        default="digits",
-        help="data set: digits, sp-sw-har, sp-sw-har-by-place; mnist-by-writer for a "
-        "model of your own (digits)",
+        help="data set, such as digits, sp-sw-har or mnist-by-writer; or a folder with "
+        "your data.py (digits)",
     )
-    parser.add_argument("--model", help="model of the zoo (the data set's own)")
+    parser.add_argument(
+        "--model", help="model of the zoo, or your own folder (the data set's own)"
+    )
     parser.add_argument("--devices", type=int, help="how many (6, or natural clients)")
     parser.add_argument("--rounds", type=int, help="at most this many")
     parser.add_argument("--codec", help="uplink codec: uq, uq:4, int8, f16, f32 (uq)")
@@ -98,6 +99,7 @@ async def _run(args: argparse.Namespace, plan: "DemoPlan", folder: Path) -> int:
     # Heavy imports wait until the options are known to be good.
     from rich.console import Console  # noqa: PLC0415
 
+    from model_zoo.metrics import METRICS  # noqa: PLC0415
     from tools.demo.demo import Subject, run_demo, working_runtimes  # noqa: PLC0415
     from tools.demo.display import LiveDisplay, PlainDisplay, summary  # noqa: PLC0415
     from tools.demo.report import report  # noqa: PLC0415
@@ -109,9 +111,14 @@ async def _run(args: argparse.Namespace, plan: "DemoPlan", folder: Path) -> int:
     subject = Subject.load(plan, environ=os.environ)
     console = Console()
     display: Display = (
-        LiveDisplay(plan, console, parameters=subject.manifest.layout.size)
+        LiveDisplay(
+            plan,
+            console,
+            parameters=subject.manifest.layout.size,
+            metric=METRICS[subject.manifest.task],
+        )
         if console.is_terminal
-        else PlainDisplay(_write_line)
+        else PlainDisplay(_write_line, metric=METRICS[subject.manifest.task])
     )
     outcome = await run_demo(
         plan,
@@ -135,6 +142,9 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
     from model_zoo.data import catalog  # noqa: PLC0415
     from tools.demo.plan import DemoPlan, chosen  # noqa: PLC0415
 
+    if args.model and args.data is None and (Path(args.model) / "data.py").is_file():
+        args.data = args.model
+    args.data = args.data or "digits"
     name = args.model or catalog.entry(args.data).default_model
     if name is None:
         raise ConfigError(
@@ -143,6 +153,8 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
         )
     defaults = replace(
         DemoPlan.suited(args.data, zoo.model(name)),
+        # the server is started elsewhere: it must find a folder all the same
+        model=name if name in zoo.MODELS else str(Path(name).absolute()),
         unseen=args.unseen,
         compare=args.compare,
     )
@@ -178,7 +190,7 @@ def check_writable(path: Path | None) -> None:
 
 
 def _run_id(plan: "DemoPlan", now: datetime) -> str:
-    return f"{now:%Y%m%d-%H%M%S}-{plan.data}"
+    return f"{now:%Y%m%d-%H%M%S}-{Path(plan.data).resolve().name}"
 
 
 def _write_line(text: str) -> None:

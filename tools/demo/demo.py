@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import Literal
 
 from broker_server.store import Store
-from edge_agent.examples import Examples, ExampleStore
+from edge_agent.examples import ExampleStore
 from edge_agent.probe import probe
 from edge_agent.runtimes import RUNTIMES, RuntimeName
 from edge_agent.trainers.trainer import Trainer, open_trainer
-from edge_agent.training import evaluate
 from model_zoo import zoo
 from model_zoo.data import catalog
 from model_zoo.data.federation import Federation, federate
 from model_zoo.data.skew import Dirichlet, partition_named
+from model_zoo.metrics import METRICS
 from tools.demo.baselines import compare
 from tools.demo.display import Display
 from tools.demo.federation_run import Watched, run_federation
-from tools.demo.judging import Judge, Jury
+from tools.demo.judging import Jury
 from tools.demo.outcome import Baselines, DemoOutcome, DeviceOutcome, RoundOutcome
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import HOLDOUT, Workspace
-from wire_protocol.errors import ConfigError, TrainingError
+from tools.judging import Judge, check_fit, judge_of
+from wire_protocol.errors import TrainingError
 from wire_protocol.manifest import Manifest
 from wire_protocol.messages import TrainingPlan
-from wire_protocol.params import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,12 @@ class Subject:
         """
         manifest = zoo.manifest(plan.model)
         dataset = catalog.load(plan.data, seed=plan.seed, environ=environ)
-        shape, classes = dataset.example_shape, len(dataset.classes)
-        if shape != manifest.input_shape or classes != manifest.outputs:
-            suits = catalog.entry(plan.data).default_model
-            raise ConfigError(
-                f"wrong model for the data: {plan.model} takes "
-                f"{list(manifest.input_shape)} in {manifest.outputs} classes, "
-                f"{plan.data} has {list(shape)} in {classes}",
-                remedy=f"try --model {suits}" if suits else "see edgefed zoo list",
-            )
+        suits = catalog.entry(plan.data).default_model
+        check_fit(
+            dataset,
+            manifest,
+            remedy=f"try --model {suits}" if suits else "see edgefed zoo list",
+        )
         federation = federate(
             dataset,
             seed=plan.seed,
@@ -66,17 +63,15 @@ class Subject:
         )
         return cls(federation, zoo.artifact_folder(plan.model), manifest)
 
-    def judge(self, trainer: Trainer) -> Judge:
+    def judge(self, trainer: Trainer, *, runtime: RuntimeName) -> Judge:
         """Return how well parameters do on the examples that no device holds."""
-        examples = Examples(self.federation.test_x, self.federation.test_y)
-
-        def judged(params: Vector) -> float:
-            verdict = evaluate(
-                trainer, examples, params=params, batch=self.manifest.batch
-            )
-            return verdict.metric_sum / verdict.examples
-
-        return judged
+        return judge_of(
+            self.federation,
+            manifest=self.manifest,
+            trainer=trainer,
+            runtime=runtime,
+            artifact=self.artifact,
+        )
 
 
 async def run_demo(
@@ -104,7 +99,7 @@ async def run_demo(
     workspace = Workspace.create(folder, subject.federation.shards, runtimes=runtimes)
     # the last is ONNX Runtime where it works: it says nothing into the display
     trainer = open_trainer(runtimes[-1], subject.artifact, manifest=subject.manifest)
-    judge = subject.judge(trainer)
+    judge = subject.judge(trainer, runtime=runtimes[-1])
     jury = Jury(workspace.server_state, judge, tell=display.judged)
     display.begin()
     try:
@@ -204,7 +199,7 @@ def _outcome(
                 bytes_sent=state.bytes_sent,
                 bytes_received=state.bytes_received,
                 rss_mib=state.rss_mib,
-                local_accuracy=baselines.local[number] if baselines else None,
+                local_quality=baselines.local[number] if baselines else None,
             )
         )
     spread = subject.federation.partition
@@ -214,6 +209,7 @@ def _outcome(
             partition=str(spread),
             alpha=spread.alpha if isinstance(spread, Dirichlet) else None,
         ),
+        metric=METRICS[subject.manifest.task],
         parameters=subject.manifest.layout.size,
         test_examples=len(subject.federation.test_y),
         rounds=rounds,

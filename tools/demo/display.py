@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from model_zoo.metrics import METRICS, Metric
 from tools.demo.fleet_state import DeviceState, FleetState
 from tools.demo.outcome import FLOAT32_BITS, DemoOutcome, RoundOutcome
 from tools.demo.plan import DemoPlan
@@ -39,8 +40,11 @@ class Display(Protocol):
 class LiveDisplay:
     """A table drawn again in place, four times a second at most."""
 
-    def __init__(self, plan: DemoPlan, console: Console, *, parameters: int) -> None:
+    def __init__(
+        self, plan: DemoPlan, console: Console, *, parameters: int, metric: Metric
+    ) -> None:
         self._plan = plan
+        self._metric = metric
         self._parameters = parameters
         self._fleet = FleetState()
         self._rounds: list[RoundOutcome] = []
@@ -69,14 +73,14 @@ class LiveDisplay:
 
     def _draw(self) -> Group:
         server = self._fleet.server
-        accuracies = [entry.accuracy for entry in self._rounds]
+        qualities = [entry.quality for entry in self._rounds]
         head = Text.assemble(
             (f"{self._plan.data} / {self._plan.model}", "bold"),
             f"   round {server.round} of {self._plan.rounds}"
             f"   {server.phase} {len(server.received)}/{len(server.cohort)}",
-            "   accuracy ",
-            (f"{accuracies[-1]:.3f} " if accuracies else "- ", "bold green"),
-            (sparkline(accuracies[-40:]), "green"),
+            f"   {self._metric.name} ",
+            (f"{qualities[-1]:.3f} " if qualities else "- ", "bold green"),
+            (sparkline(qualities[-40:], most=self._metric.most), "green"),
         )
         return Group(head, self._devices(), Text(self._traffic()), Text(self._doing))
 
@@ -110,8 +114,14 @@ class LiveDisplay:
 class PlainDisplay:
     """Lines, for a log or a pipe."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        *,
+        metric: Metric = METRICS["classification"],
+    ) -> None:
         self._write = write
+        self._metric = metric
 
     def begin(self) -> None:
         """Nothing to prepare."""
@@ -129,7 +139,7 @@ class PlainDisplay:
     def judged(self, outcome: RoundOutcome) -> None:
         """Write the round's line."""
         self._write(
-            f"round {outcome.round:3}  accuracy {outcome.accuracy:.3f}  "
+            f"round {outcome.round:3}  {self._metric.name} {outcome.quality:.3f}  "
             f"loss {outcome.loss:.3f}  {len(outcome.participants)} devices "
             f"({', '.join(outcome.runtimes)})  up {device_bytes(outcome.bytes_up)}  "
             f"down {device_bytes(outcome.bytes_down)}  {outcome.seconds:.2f} s "
@@ -143,11 +153,14 @@ def summary(outcome: DemoOutcome) -> Table:
     table.add_column(style="bold")
     table.add_column(justify="right")
     where = "unseen people" if outcome.plan.unseen else "held-out examples"
-    table.add_row(f"accuracy, federated ({where})", f"{outcome.accuracy:.3f}")
+    metric = outcome.metric.name
+    table.add_row(f"{metric}, federated ({where})", f"{outcome.quality:.3f}")
     if outcome.baselines:
-        table.add_row("accuracy, trained centrally", f"{outcome.baselines.central:.3f}")
         table.add_row(
-            "accuracy, devices alone (mean)", f"{outcome.baselines.local_mean:.3f}"
+            f"{metric}, trained centrally", f"{outcome.baselines.central:.3f}"
+        )
+        table.add_row(
+            f"{metric}, devices alone (mean)", f"{outcome.baselines.local_mean:.3f}"
         )
     table.add_row("rounds", str(len(outcome.rounds)))
     up = outcome.uplink_bits_per_param
@@ -166,10 +179,12 @@ def summary(outcome: DemoOutcome) -> Table:
     return table
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """Draw values between 0 and 1 as bars."""
+def sparkline(values: Sequence[float], *, most: float | None = 1.0) -> str:
+    """Draw values from 0 to ``most`` as bars; None: to the greatest of them."""
     top = len(_BARS) - 1
-    return "".join(_BARS[min(top, max(0, int(value * len(_BARS))))] for value in values)
+    full = most or max(values, default=0.0) or 1.0
+    heights = [int(value / full * len(_BARS)) for value in values]
+    return "".join(_BARS[min(top, max(0, height))] for height in heights)
 
 
 def device_bytes(count: int) -> str:

@@ -18,16 +18,16 @@ _DOWN = "#7dd3c8"
 
 
 def learning_curve(outcome: DemoOutcome) -> str:
-    """Draw accuracy over rounds, with the two things it is compared with."""
+    """Draw quality over rounds, with the two things it is compared with."""
     figure, axes = _figure(7.2, 3.4)
     rounds = [entry.round for entry in outcome.rounds]
-    accuracies = [entry.accuracy for entry in outcome.rounds]
+    qualities = [entry.quality for entry in outcome.rounds]
     axes.plot(
-        rounds, accuracies, "-o", color=_FEDERATED, markersize=4, label="federated"
+        rounds, qualities, "-o", color=_FEDERATED, markersize=4, label="federated"
     )
     axes.annotate(
-        f"{accuracies[-1]:.3f}",
-        (rounds[-1], accuracies[-1]),
+        f"{qualities[-1]:.3f}",
+        (rounds[-1], qualities[-1]),
         textcoords="offset points",
         xytext=(6, -3),
         color=_FEDERATED,
@@ -42,11 +42,12 @@ def learning_curve(outcome: DemoOutcome) -> str:
                 value, color=colour, linestyle=style, label=f"{label} {value:.3f}"
             )
     axes.set_xlabel("round")
-    axes.set_ylabel("accuracy")
-    axes.set_ylim(0, 1.02)
+    axes.set_ylabel(outcome.metric.name)
+    axes.set_ylim(0, 1.02 * _greatest(outcome))
     axes.set_xlim(0.5, rounds[-1] + max(1.0, 0.06 * len(rounds)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right", frameon=False)
+    corner = "lower right" if outcome.metric.better == "higher" else "upper right"
+    axes.legend(loc=corner, frameon=False)
     return _svg(figure)
 
 
@@ -71,7 +72,7 @@ def comparison(outcome: DemoOutcome) -> str:
     assert outcome.baselines is not None
     bars: Sequence[tuple[str, float, str]] = (
         ("devices alone", outcome.baselines.local_mean, _ALONE),
-        ("federated", outcome.accuracy, _FEDERATED),
+        ("federated", outcome.quality, _FEDERATED),
         ("central", outcome.baselines.central, _CENTRAL),
     )
     figure, axes = _figure(7.2, 2.0)
@@ -87,13 +88,24 @@ def comparison(outcome: DemoOutcome) -> str:
         color=_INK,
         markersize=11,
     )
+    greatest = _greatest(outcome)
     for place, (_, value, _) in zip(places, bars, strict=True):
-        axes.text(1.02, place, f"{value:.3f}", va="center", color=_INK)
-    axes.set_xlim(0, 1.1)
-    axes.set_xticks([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    axes.set_xlabel("accuracy on the same examples")
+        axes.text(1.02 * greatest, place, f"{value:.3f}", va="center", color=_INK)
+    axes.set_xlim(0, 1.1 * greatest)
+    axes.set_xticks([greatest * step / 5 for step in range(6)])
+    axes.set_xlabel(f"{outcome.metric.name} on the same examples")
     axes.invert_yaxis()
     return _svg(figure)
+
+
+def _greatest(outcome: DemoOutcome) -> float:
+    """Return the end of the axis of qualities."""
+    if outcome.metric.most is not None:
+        return outcome.metric.most
+    values = [entry.quality for entry in outcome.rounds]
+    if outcome.baselines:
+        values += [outcome.baselines.central, *outcome.baselines.local]
+    return max(values) or 1.0
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

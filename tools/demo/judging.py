@@ -7,10 +7,7 @@ from pathlib import Path
 from broker_server.records import RoundRecord
 from broker_server.store import Store
 from tools.demo.outcome import RoundOutcome
-from wire_protocol.params import Vector
-
-Judge = Callable[[Vector], float]
-"""Accuracy of parameters on the judging examples, 0 to 1."""
+from tools.judging import Judge
 
 
 class Jury:
@@ -52,17 +49,17 @@ class Jury:
             record = next(
                 record for record in store.rounds() if record.merged_version == version
             )
-        return _outcome(record, version, accuracy=self._judge(params))
+        return _outcome(record, version, quality=self._judge.judge(params))
 
 
-def _outcome(record: RoundRecord, version: int, *, accuracy: float) -> RoundOutcome:
+def _outcome(record: RoundRecord, version: int, *, quality: float) -> RoundOutcome:
     seconds, overhead = record.seconds, record.overhead_seconds
     assert seconds is not None
     assert overhead is not None
     return RoundOutcome(
         round=record.round,
         version=version,
-        accuracy=accuracy,
+        quality=quality,
         participants=tuple(one.device for one in record.participants),
         runtimes=record.runtimes,
         loss=record.loss or 0.0,

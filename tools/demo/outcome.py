@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, median
 
+from model_zoo.metrics import Metric
 from tools.demo.plan import DemoPlan
 
 FLOAT32_BITS = 32
@@ -16,7 +17,7 @@ class RoundOutcome:
     Attributes:
         round: Its number, from 1.
         version: Of the model it made.
-        accuracy: Of that model on the judging examples.
+        quality: Of that model on the judging examples, by the demo's metric.
         participants: Devices whose updates were merged.
         runtimes: What they trained with, each once.
         loss: Mean training loss, weighted by examples.
@@ -29,7 +30,7 @@ class RoundOutcome:
 
     round: int
     version: int
-    accuracy: float
+    quality: float
     participants: tuple[str, ...]
     runtimes: tuple[str, ...]
     loss: float
@@ -51,19 +52,19 @@ class DeviceOutcome:
     bytes_sent: int
     bytes_received: int
     rss_mib: float
-    local_accuracy: float | None
+    local_quality: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Accuracies on the judging examples; ``local`` in the order of the devices."""
+    """Qualities on the judging examples; ``local`` in the order of the devices."""
 
     central: float
     local: tuple[float, ...]
 
     @property
     def local_mean(self) -> float:
-        """Mean accuracy of the devices' own models."""
+        """Mean of the devices' own models."""
         return mean(self.local)
 
 
@@ -72,6 +73,7 @@ class DemoOutcome:
     """One demo."""
 
     plan: DemoPlan
+    metric: Metric
     parameters: int
     test_examples: int
     rounds: tuple[RoundOutcome, ...]
@@ -80,9 +82,9 @@ class DemoOutcome:
     seconds: float
 
     @property
-    def accuracy(self) -> float:
-        """Of the last version."""
-        return self.rounds[-1].accuracy
+    def quality(self) -> float:
+        """Of the last version, by the metric."""
+        return self.rounds[-1].quality
 
     @property
     def parts(self) -> int:
@@ -118,16 +120,18 @@ class DemoOutcome:
     def to_json(self) -> dict[str, object]:
         """Return the object that docs/demo.schema.json describes."""
         return {
-            "schema": 1,
+            "schema": 2,
             **{
                 f"{name}_wanted" if name in ("devices", "rounds") else name: value
                 for name, value in asdict(self.plan).items()
             },
             "parameters": self.parameters,
             "test_examples": self.test_examples,
-            "accuracy": self.accuracy,
-            "central_accuracy": self.baselines.central if self.baselines else None,
-            "local_accuracy_mean": (
+            "metric": self.metric.name,
+            "better": self.metric.better,
+            "quality": self.quality,
+            "central_quality": self.baselines.central if self.baselines else None,
+            "local_quality_mean": (
                 self.baselines.local_mean if self.baselines else None
             ),
             "uplink_bits_per_param": self.uplink_bits_per_param,
@@ -143,6 +147,9 @@ class DemoOutcome:
         }
 
 
-def rounds_to(target: float, rounds: Sequence[RoundOutcome]) -> int | None:
-    """Return the first round whose accuracy is at least ``target``."""
-    return next((entry.round for entry in rounds if entry.accuracy >= target), None)
+def rounds_to(
+    target: float, rounds: Sequence[RoundOutcome], *, metric: Metric
+) -> int | None:
+    """Return the first round whose quality is at least as good as ``target``."""
+    good = (one.round for one in rounds if metric.reaches(one.quality, target))
+    return next(good, None)

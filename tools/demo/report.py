@@ -29,6 +29,7 @@ def report(outcome: DemoOutcome) -> str:
             f"<div><b>{escape(value)}</b><span>{escape(label)}</span></div>"
             for label, value in _facts(outcome)
         ),
+        metric=escape(outcome.metric.name),
         curve=learning_curve(outcome),
         comparison=(
             f"<h2>Federated, alone, central</h2>{comparison(outcome)}"
@@ -47,12 +48,12 @@ def report(outcome: DemoOutcome) -> str:
 
 
 def _facts(outcome: DemoOutcome) -> list[tuple[str, str]]:
-    up = outcome.uplink_bits_per_param
-    facts = [("accuracy, federated", f"{outcome.accuracy:.3f}")]
+    up, metric = outcome.uplink_bits_per_param, outcome.metric.name
+    facts = [(f"{metric}, federated", f"{outcome.quality:.3f}")]
     if outcome.baselines:
         facts += [
-            ("accuracy, central", f"{outcome.baselines.central:.3f}"),
-            ("accuracy, alone (mean)", f"{outcome.baselines.local_mean:.3f}"),
+            (f"{metric}, central", f"{outcome.baselines.central:.3f}"),
+            (f"{metric}, alone (mean)", f"{outcome.baselines.local_mean:.3f}"),
         ]
     return [
         *facts,
@@ -65,7 +66,7 @@ def _round_rows(outcome: DemoOutcome) -> list[str]:
     return [
         _row(
             str(entry.round),
-            f"{entry.accuracy:.3f}",
+            f"{entry.quality:.3f}",
             f"{entry.loss:.3f}",
             str(len(entry.participants)),
             ", ".join(entry.runtimes),
@@ -88,7 +89,7 @@ def _device_rows(outcome: DemoOutcome) -> list[str]:
             device_bytes(device.bytes_sent),
             device_bytes(device.bytes_received),
             f"{device.rss_mib:.0f}",
-            "" if device.local_accuracy is None else f"{device.local_accuracy:.3f}",
+            "" if device.local_quality is None else f"{device.local_quality:.3f}",
         )
         for device in outcome.devices
     ]

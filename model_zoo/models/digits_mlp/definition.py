@@ -23,4 +23,5 @@ MODEL: Final = Model(
     layers=(scale(1 / 16), dense(96), relu(), dense(64), relu(), dense(10)),
     plan=PLAN,
     spread=16.0,
+    labels=tuple("0123456789"),
 )

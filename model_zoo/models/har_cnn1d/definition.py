@@ -47,4 +47,5 @@ MODEL: Final = Model(
         dense(5),
     ),
     plan=PLAN,
+    labels=("seated", "standing up", "walking", "turning", "sitting down"),
 )

@@ -1,0 +1,1 @@
+"""Import: a trained Keras or ONNX network becomes a trainable model of one's own."""

@@ -1,0 +1,1 @@
+"""The ``digits-cnn`` model: definition, recipe, card and built artifact."""

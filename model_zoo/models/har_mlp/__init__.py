@@ -1,0 +1,1 @@
+"""The ``har-mlp`` model: definition, recipe, card and built artifact."""

@@ -1,0 +1,1 @@
+"""The ``kws-dscnn`` model: definition, recipe, card and built artifact."""

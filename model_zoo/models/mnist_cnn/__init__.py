@@ -1,0 +1,1 @@
+"""The ``mnist-cnn`` model: definition, recipe, card and built artifact."""

@@ -1,0 +1,1 @@
+"""Inference artifacts of a trained model: int8 and float16, with what they lose."""

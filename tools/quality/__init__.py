@@ -1,0 +1,1 @@
+"""Measuring the quality of the zoo's models: federated, central, and alone."""

@@ -1,0 +1,1 @@
+"""Federated averaging in one process, with the product's own functions."""

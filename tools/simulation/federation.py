@@ -1,0 +1,146 @@
+"""A simulated federation: the product's rounds without its processes and messages.
+
+Sampling, training, codecs with error feedback, the mean, the server optimizer and the
+quantized downlink are the functions that server and agents run. What is left out is
+what can go wrong between them: every device that is drawn reports in time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from broker_server.global_model import GlobalModel, advance, first_model, mean_delta
+from broker_server.sampling import draw_cohort
+from broker_server.server_optimizers import optimizer_named
+from edge_agent.trainers.trainer import Trainer
+from tools.simulation.devices import SimulatedDevice
+from wire_protocol.codecs import codec_named
+from wire_protocol.feature_statistics import (
+    channels_of,
+    feature_statistics,
+    standardized,
+)
+from wire_protocol.manifest import Manifest
+from wire_protocol.messages import TrainingPlan
+from wire_protocol.params import Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a federation learns.
+
+    Attributes:
+        plan: Of local training; its seed is that of everything drawn.
+        cohort: Devices drawn for each round.
+        optimizer: Of the server: ``fedavg`` or ``fedavgm``.
+        beta: Its momentum.
+        server_learning_rate: Its learning rate.
+        codec: Of updates.
+        downlink: Of the model on its way down.
+    """
+
+    plan: TrainingPlan
+    cohort: int
+    optimizer: str = "fedavgm"
+    beta: float = 0.5
+    server_learning_rate: float = 1.0
+    codec: str = "uq"
+    downlink: str = "uq:1"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One simulated round: who took part, and the bytes of their frames together."""
+
+    number: int
+    cohort: tuple[str, ...]
+    bytes_up: int
+
+
+class Simulation:
+    """A federation of ``devices`` that share one trainer; ``model`` is the newest.
+
+    The same arguments give the same bits, whoever asks for how many rounds.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[SimulatedDevice],
+        trainer: Trainer,
+        *,
+        manifest: Manifest,
+        settings: Settings,
+        initial: Vector | None = None,
+    ) -> None:
+        self._devices = {device.name: device for device in devices}
+        self._trainer = trainer
+        self._manifest = manifest
+        self._settings = settings
+        self._optimizer = optimizer_named(
+            settings.optimizer,
+            beta=settings.beta,
+            learning_rate=settings.server_learning_rate,
+        )
+        start = first_params(
+            devices, manifest=manifest, seed=settings.plan.seed, initial=initial
+        )
+        self.model: GlobalModel = first_model(
+            manifest.layout, self._optimizer, seed=settings.plan.seed, initial=start
+        )
+
+    def round(self) -> Round:
+        """Run one round; ``model`` is its outcome.
+
+        Raises:
+            TrainingError: A device's training diverged.
+            EncodeError: The merged model is not finite.
+        """
+        settings, layout = self._settings, self._manifest.layout
+        number = self.model.version + 1
+        cohort = draw_cohort(
+            self._devices,
+            seed=settings.plan.seed,
+            round_number=number,
+            size=settings.cohort,
+        )
+        codec = codec_named(settings.codec)
+        updates = [
+            self._devices[name].update(
+                self._trainer,
+                self.model.held,
+                manifest=self._manifest,
+                plan=settings.plan,
+                round_number=number,
+                codec=codec,
+            )
+            for name in cohort
+        ]
+        mean = mean_delta(
+            ((update, 1.0) for update in updates), size=layout.federated.size
+        )
+        if mean.size != layout.size:  # what devices keep, or nobody trains, stays
+            mean = layout.scatter(np.zeros(layout.size, np.float32), mean)
+        self.model, _ = advance(
+            self.model, mean, optimizer=self._optimizer, codec=settings.downlink
+        )
+        return Round(number, cohort, sum(map(len, updates)))
+
+
+def first_params(
+    devices: Sequence[SimulatedDevice],
+    *,
+    manifest: Manifest,
+    seed: int,
+    initial: Vector | None = None,
+) -> Vector:
+    """Return version 0, ``[size]``: drawn, with the statistics of all devices."""
+    layout = manifest.layout
+    optimizer = optimizer_named("fedavg", beta=0.0, learning_rate=1.0)
+    drawn = first_model(layout, optimizer, seed=seed, initial=initial).params
+    if not channels_of(layout):
+        return drawn
+    told = (feature_statistics(device.examples.x) for device in devices)
+    return standardized(
+        drawn, layout, parts=[part for part in told if part is not None]
+    )
