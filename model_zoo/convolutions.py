@@ -20,9 +20,6 @@ from model_zoo.layers import (
 from model_zoo.windows import Padding, Span, fit, unfit
 from wire_protocol.params import ParamSpec
 
-_Pull = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From the output's gradient to those by the input and the kernel."""
-
 
 def conv2d(
     outputs: int, size: Pair, *, stride: int = 1, padding: Padding = "same"
@@ -112,11 +109,11 @@ def spans_over(
 
 def correlate(
     b: Backend, x: Tensor, *, kernel: Tensor, strides: Pair
-) -> tuple[Tensor, _Pull]:
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Correlate with windows that cover ``x`` exactly; the pullback gives both."""
-    *size, channels, outputs = b.shape(kernel)
-    if (*size, *strides) == (1, 1, 1, 1):
-        return _product(b, x, kernel)
+    size = b.shape(kernel)
+    if (*size[:2], *strides) == (1, 1, 1, 1):
+        return _across(b, x, kernel=kernel)
 
     def pull(dy: Tensor) -> tuple[Tensor, Tensor]:
         dkernel = b.conv2d(
@@ -129,24 +126,25 @@ def correlate(
         return dx, b.transpose(dkernel, (1, 2, 0, 3))
 
     y = b.conv2d(x, kernel, strides=strides, dilations=(1, 1))
-    assert (b.shape(x)[-1], b.shape(y)[-1]) == (channels, outputs)
+    assert b.shape(y)[-1] == size[-1]
     return y, pull
 
 
-def _product(b: Backend, x: Tensor, kernel: Tensor) -> tuple[Tensor, _Pull]:
-    """Do the same for a kernel of one place: a quarter of a DS-CNN step faster."""
-    *places, channels = b.shape(x)
-    outputs = b.shape(kernel)[-1]
-    rows = b.reshape(x, (math.prod(places), channels))
-    flat = b.reshape(kernel, (channels, outputs))
+def _across(
+    b: Backend, x: Tensor, *, kernel: Tensor
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+    """Correlate with a window of one pixel: a product, two to four times faster."""
+    *outer, channels = b.shape(x)
+    rows, matrix = (math.prod(outer), channels), b.shape(kernel)[2:]
+    flat, weights = b.reshape(x, rows), b.reshape(kernel, matrix)
 
     def pull(dy: Tensor) -> tuple[Tensor, Tensor]:
-        dy = b.reshape(dy, (math.prod(places), outputs))
-        dx = b.reshape(b.matmul(dy, flat, flip_b=True), (*places, channels))
-        dkernel = b.matmul(rows, dy, flip_a=True)
-        return dx, b.reshape(dkernel, b.shape(kernel))
+        given = b.reshape(dy, (rows[0], matrix[1]))
+        dkernel = b.matmul(flat, given, flip_a=True)
+        dx = b.matmul(given, weights, flip_b=True)
+        return b.reshape(dx, b.shape(x)), b.reshape(dkernel, b.shape(kernel))
 
-    return b.reshape(b.matmul(rows, flat), (*places, outputs)), pull
+    return b.reshape(b.matmul(flat, weights), (*outer, matrix[1])), pull
 
 
 def bias_gradient(b: Backend, dy: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Depthwise convolution: every channel has a kernel of its own. Pure.
 
-The gradient by the input is a depthwise convolution of the output's gradient, zeros put
-between its pixels, with the kernel turned around. How that by the kernel is computed is
-the backend's choice: no one way is fast on all runtimes.
+The gradient by the kernel is the backend's, each computes it in its own way. That by
+the input is a depthwise convolution of the output's gradient, zeros put between its
+pixels, with the kernel turned around.
 """
 
 import math
@@ -44,8 +44,8 @@ def depthwise_conv2d(
         y = b.depthwise_conv2d(fitted, kernel, strides=strides, dilations=(1, 1))
 
         def pullback(dy: Tensor) -> Gradients:
-            dx = _by_input(b, dy, kernel, spans=spans, stride=stride)
-            dkernel = b.depthwise_kernel(fitted, dy, size=size, strides=strides)
+            dkernel = b.depthwise_by_kernel(fitted, dy, size=size, strides=strides)
+            dx = _by_input(b, dy, kernel=kernel, spans=spans, strides=strides)
             return dx, (dkernel, bias_gradient(b, dy))
 
         return b.add(y, bias), pullback
@@ -54,7 +54,12 @@ def depthwise_conv2d(
 
 
 def _by_input(
-    b: Backend, dy: Tensor, kernel: Tensor, *, spans: tuple[Span, Span], stride: int
+    b: Backend,
+    dy: Tensor,
+    *,
+    kernel: Tensor,
+    spans: tuple[Span, Span],
+    strides: Pair,
 ) -> Tensor:
     height, width, channels = b.shape(kernel)
     places = height * width
@@ -63,29 +68,38 @@ def _by_input(
     turned = b.matmul(
         b.constant(np.eye(places)[::-1]), b.reshape(kernel, (places, channels))
     )
-    # Padding of the input gets no gradient, what was cut off a zero one.
-    around = tuple(
-        (side - 1 - span.before, side - 1 - span.after)
-        for side, span in zip((height, width), spans, strict=True)
-    )
     return b.depthwise_conv2d(
-        b.pad(_spaced(b, dy, stride), ((0, 0), *around, (0, 0))),
+        _spaced(b, dy, _around((height, width), spans), strides=strides),
         b.reshape(turned, (height, width, channels)),
         strides=(1, 1),
         dilations=(1, 1),
     )
 
 
-def _spaced(b: Backend, dy: Tensor, stride: int) -> Tensor:
-    """Put ``stride - 1`` zeros between pixels."""
-    if stride == 1:
-        return dy
+def _around(size: Pair, spans: tuple[Span, Span]) -> tuple[Pair, Pair]:
+    """Return the zeros with which a window is turned at every pixel of the input.
+
+    Those that ``fit`` put there get no gradient, and what it cut off gets zero.
+    """
+    rows, columns = (
+        (side - 1 - span.before, side - 1 - span.after)
+        for side, span in zip(size, spans, strict=True)
+    )
+    return rows, columns
+
+
+def _spaced(
+    b: Backend, dy: Tensor, around: tuple[Pair, Pair], *, strides: Pair
+) -> Tensor:
+    """Put ``stride - 1`` zeros between pixels, and zeros around all of them."""
     count, rows, columns, channels = b.shape(dy)
-    zeros = (0, stride - 1)
-    dy = b.reshape(dy, (count * rows * columns, 1, 1, channels))
-    dy = b.pad(dy, ((0, 0), (0, 0), zeros, (0, 0)))
-    dy = b.reshape(dy, (count * rows, 1, columns * stride, channels))
-    dy = b.pad(dy, ((0, 0), zeros, (0, 0), (0, 0)))
-    dy = b.reshape(dy, (count, rows * stride, columns * stride, channels))
-    kept = ((rows - 1) * stride + 1, (columns - 1) * stride + 1)
-    return b.crop(dy, (0, 0, 0, 0), size=(count, *kept, channels))
+    down, right = strides
+    if down > 1 or right > 1:
+        dy = b.reshape(dy, (count * rows * columns, 1, 1, channels))
+        dy = b.pad(dy, ((0, 0), (0, 0), (0, right - 1), (0, 0)))
+        dy = b.reshape(dy, (count * rows, 1, columns * right, channels))
+        dy = b.pad(dy, ((0, 0), (0, down - 1), (0, 0), (0, 0)))
+        dy = b.reshape(dy, (count, rows * down, columns * right, channels))
+        kept = ((rows - 1) * down + 1, (columns - 1) * right + 1)
+        dy = b.crop(dy, (0, 0, 0, 0), size=(count, *kept, channels))
+    return b.pad(dy, ((0, 0), *around, (0, 0)))

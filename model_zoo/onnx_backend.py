@@ -181,29 +181,20 @@ class OnnxBackend:
         weights = self.reshape(weights, (channels, 1, height, width))
         return self._conv(images, weights, strides=strides, dilations=dilations)
 
-    def depthwise_kernel(
+    def depthwise_by_kernel(
         self, x: Value, dy: Value, *, size: Pair, strides: Pair
     ) -> Value:
-        # A product for each place of the kernel: five times faster here than one
-        # convolution with batch times channels groups.
+        # A product for each place of the kernel: ONNX Runtime takes twice as long for a
+        # convolution with as many groups as batch times channels.
         count, rows, columns, channels = dy.shape
-        places = count * rows * columns
-        ones = self.constant(np.ones((1, places)))
-        down, right = (rows - 1) * strides[0] + 1, (columns - 1) * strides[1] + 1
-        sums = []
-        for i, j in np.ndindex(*size):
-            seen = self._node(
-                "Slice",
-                x,
-                self._ints((i, j)),
-                self._ints((i + down, j + right)),
-                self._ints((1, 2)),
-                self._ints(strides),
-                shape=dy.shape,
-            )
-            products = self.reshape(self.mul(seen, dy), (places, channels))
-            sums.append(self.matmul(ones, products))
-        return self.reshape(self.concat(sums, 0), (*size, channels))
+        flat = (count * rows * columns, channels)
+        places = []
+        for down in range(size[0]):
+            for right in range(size[1]):
+                seen = self._strided(x, (down, right), dy.shape, strides=strides)
+                product = self.reshape(self.mul(seen, dy), flat)
+                places.append(self.reshape(self.sum(product, 0), (1, channels)))
+        return self.reshape(self.concat(places, 0), (*size, channels))
 
     def max_pool(self, x: Value, window: Pair) -> Value:
         return self._pool("MaxPool", x, window)
@@ -280,6 +271,16 @@ class OnnxBackend:
             **groups,
         )
         return self.transpose(y, (0, 2, 3, 1))
+
+    def _strided(self, x: Value, begin: Pair, shape: Shape, *, strides: Pair) -> Value:
+        """Take ``shape`` out of ``x[N,H,W,C]`` from ``begin``, in steps."""
+        _, rows, columns, _ = shape
+        ends = (
+            begin[0] + (rows - 1) * strides[0] + 1,
+            begin[1] + (columns - 1) * strides[1] + 1,
+        )
+        bounds = (begin, ends, (1, 2), strides)
+        return self._node("Slice", x, *(self._ints(one) for one in bounds), shape=shape)
 
     def _pool(self, kind: str, x: Value, window: Pair) -> Value:
         images = self.transpose(x, (0, 3, 1, 2))
