@@ -113,3 +113,8 @@ def test_building_without_a_framework_names_the_extra(
     )
     assert "pip install tensorflow onnx" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_runtime_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean onnxruntime"):
+        run("verify", "digits-mlp", "--runtimes", "litert,onnx-runtime")
