@@ -70,7 +70,7 @@ def load_artifact(folder: Path) -> Artifact:
 def _check_initial(artifact: Artifact, folder: Path) -> None:
     initial, size = artifact.initial, artifact.manifest.layout.size
     if initial is not None and not (
-        initial.size == size and np.isfinite(initial).all()
+        artifact.manifest.files[INITIAL].size == 4 * size and np.isfinite(initial).all()
     ):
         raise ConfigError(
             f"{folder / INITIAL} does not hold {size} finite float32 values",

@@ -123,6 +123,14 @@ class Backend(Protocol):
     ) -> Tensor:
         """Correlate each channel of ``x[N,H,W,C]`` with its own ``kernel[h,w,C]``."""
 
+    def depthwise_by_kernel(
+        self, x: Tensor, dy: Tensor, *, size: Pair, strides: Pair
+    ) -> Tensor:
+        """Return the gradient by the kernel ``[h,w,C]`` of ``depthwise_conv2d``.
+
+        ``dy`` is that by its output; windows cover ``x[N,H,W,C]`` exactly.
+        """
+
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         """Return the greatest of every window; windows tile ``x[N,H,W,C]``."""
 

@@ -1,8 +1,8 @@
 """Depthwise convolution: every channel has a kernel of its own. Pure.
 
-The gradient by the kernel is one depthwise convolution over batch times channels, with
-the output's gradient as kernel and the stride as dilation. That by the input is one of
-the output's gradient, zeros put between its pixels, with the kernel turned around.
+The gradient by the kernel is the backend's, each computes it in its own way. That by
+the input is a depthwise convolution of the output's gradient, zeros put between its
+pixels, with the kernel turned around.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from model_zoo.backend import Backend, Pair, Shape, Tensor
 from model_zoo.convolutions import bias_gradient, spans_over
 from model_zoo.layers import Gradients, Layer, Pullback, Seed, require_rank
-from model_zoo.windows import Padding, fit, unfit
+from model_zoo.windows import Padding, Span, fit
 from wire_protocol.params import ParamSpec
 
 
@@ -44,28 +44,23 @@ def depthwise_conv2d(
         y = b.depthwise_conv2d(fitted, kernel, strides=strides, dilations=(1, 1))
 
         def pullback(dy: Tensor) -> Gradients:
-            dkernel = _by_kernel(b, fitted, dy, strides=strides)
-            dx = _by_input(b, dy, kernel, strides=strides)
-            return unfit(b, dx, spans), (dkernel, bias_gradient(b, dy))
+            dkernel = b.depthwise_by_kernel(fitted, dy, size=size, strides=strides)
+            dx = _by_input(b, dy, kernel=kernel, spans=spans, strides=strides)
+            return dx, (dkernel, bias_gradient(b, dy))
 
         return b.add(y, bias), pullback
 
     return Layer("depthwise_conv2d", output_shape, specs, apply)
 
 
-def _by_kernel(b: Backend, x: Tensor, dy: Tensor, *, strides: Pair) -> Tensor:
-    count, rows, columns, channels = b.shape(x)
-    _, high, wide, _ = b.shape(dy)
-    every = count * channels
-    images = b.reshape(b.transpose(x, (1, 2, 0, 3)), (1, rows, columns, every))
-    weights = b.reshape(b.transpose(dy, (1, 2, 0, 3)), (high, wide, every))
-    each = b.depthwise_conv2d(images, weights, strides=(1, 1), dilations=strides)
-    _, height, width, _ = b.shape(each)
-    by_example = b.reshape(each, (height * width, count, channels))
-    return b.reshape(b.sum(by_example, 1), (height, width, channels))
-
-
-def _by_input(b: Backend, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tensor:
+def _by_input(
+    b: Backend,
+    dy: Tensor,
+    *,
+    kernel: Tensor,
+    spans: tuple[Span, Span],
+    strides: Pair,
+) -> Tensor:
     height, width, channels = b.shape(kernel)
     places = height * width
     # As a product: reversing an image's two axes is silently wrong on tflite-runtime
@@ -74,15 +69,29 @@ def _by_input(b: Backend, dy: Tensor, kernel: Tensor, *, strides: Pair) -> Tenso
         b.constant(np.eye(places)[::-1]), b.reshape(kernel, (places, channels))
     )
     return b.depthwise_conv2d(
-        _spaced(b, dy, (height, width), strides=strides),
+        _spaced(b, dy, _around((height, width), spans), strides=strides),
         b.reshape(turned, (height, width, channels)),
         strides=(1, 1),
         dilations=(1, 1),
     )
 
 
-def _spaced(b: Backend, dy: Tensor, size: Pair, *, strides: Pair) -> Tensor:
-    """Put ``stride - 1`` zeros between pixels and ``size - 1`` around all of them."""
+def _around(size: Pair, spans: tuple[Span, Span]) -> tuple[Pair, Pair]:
+    """Return the zeros with which a window is turned at every pixel of the input.
+
+    Those that ``fit`` put there get no gradient, and what it cut off gets zero.
+    """
+    rows, columns = (
+        (side - 1 - span.before, side - 1 - span.after)
+        for side, span in zip(size, spans, strict=True)
+    )
+    return rows, columns
+
+
+def _spaced(
+    b: Backend, dy: Tensor, around: tuple[Pair, Pair], *, strides: Pair
+) -> Tensor:
+    """Put ``stride - 1`` zeros between pixels, and zeros around all of them."""
     count, rows, columns, channels = b.shape(dy)
     down, right = strides
     if down > 1 or right > 1:
@@ -93,5 +102,4 @@ def _spaced(b: Backend, dy: Tensor, size: Pair, *, strides: Pair) -> Tensor:
         dy = b.reshape(dy, (count, rows * down, columns * right, channels))
         kept = ((rows - 1) * down + 1, (columns - 1) * right + 1)
         dy = b.crop(dy, (0, 0, 0, 0), size=(count, *kept, channels))
-    around = tuple((side - 1, side - 1) for side in size)
     return b.pad(dy, ((0, 0), *around, (0, 0)))

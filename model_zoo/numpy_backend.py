@@ -137,6 +137,13 @@ class NumpyBackend:
         y: Array = np.einsum("nhwcij,ijc->nhwc", taps, kernel)
         return y
 
+    def depthwise_by_kernel(
+        self, x: Array, dy: Array, *, size: Pair, strides: Pair
+    ) -> Array:
+        taps = _taps(x, size, strides=strides, dilations=(1, 1))
+        kernel: Array = np.einsum("nhwcij,nhwc->ijc", taps, dy)
+        return kernel
+
     def max_pool(self, x: Array, window: Pair) -> Array:
         return np.asarray(_windows(x, window).max((2, 4)))
 

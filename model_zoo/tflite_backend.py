@@ -149,6 +149,20 @@ class TfliteBackend:
             dilations=[1, *dilations, 1],
         )
 
+    def depthwise_by_kernel(
+        self, x: Tensor, dy: Tensor, *, size: Pair, strides: Pair
+    ) -> Tensor:
+        # One depthwise convolution over batch times channels, the output's gradient as
+        # kernel and the stride as dilation: half the time of shifted products.
+        count, rows, columns, channels = x.shape
+        _, high, wide, _ = dy.shape
+        every = count * channels
+        images = tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, rows, columns, every))
+        weights = tf.reshape(tf.transpose(dy, (1, 2, 0, 3)), (high, wide, every))
+        each = self.depthwise_conv2d(images, weights, strides=(1, 1), dilations=strides)
+        by_example = tf.reshape(each, (size[0] * size[1], count, channels))
+        return tf.reshape(tf.reduce_sum(by_example, 1), (*size, channels))
+
     def max_pool(self, x: Tensor, window: Pair) -> Tensor:
         return tf.nn.max_pool2d(x, window, window, "VALID")
 

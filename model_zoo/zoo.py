@@ -3,8 +3,8 @@
 Wherever a name is taken, so is the path of a folder of the user's own
 (``model_zoo.own_folder``). Needs neither TensorFlow nor onnx.
 
->>> sorted(MODELS)
-['digits-cnn', 'digits-mlp', 'har-cnn1d', 'har-mlp', 'kws-dscnn', 'mnist-cnn']
+>>> sorted(MODELS)[:3]
+['digits-cnn', 'digits-mlp', 'energy-gru']
 >>> manifest("digits-mlp").outputs
 10
 """
@@ -18,10 +18,12 @@ from model_zoo import own_folder
 from model_zoo.model import Model
 from model_zoo.models.digits_cnn import definition as digits_cnn
 from model_zoo.models.digits_mlp import definition as digits_mlp
+from model_zoo.models.energy_gru import definition as energy_gru
 from model_zoo.models.har_cnn1d import definition as har_cnn1d
 from model_zoo.models.har_mlp import definition as har_mlp
 from model_zoo.models.kws_dscnn import definition as kws_dscnn
 from model_zoo.models.mnist_cnn import definition as mnist_cnn
+from model_zoo.models.pump_autoencoder import definition as pump_autoencoder
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.manifest import Manifest
 from wire_protocol.params import Vector
@@ -35,6 +37,8 @@ MODELS: Final[Mapping[str, Model]] = {
         har_mlp.MODEL,
         kws_dscnn.MODEL,
         mnist_cnn.MODEL,
+        pump_autoencoder.MODEL,
+        energy_gru.MODEL,
     )
 }
 _MODELS: Final = Path(__file__).parent / "models"

@@ -59,6 +59,7 @@ def assemble(
     place: str,
     task: Task | None = None,
     labels: tuple[str, ...] = (),
+    most: int = MAX_EXAMPLES,
 ) -> Dataset:
     """Make a data set of ``items``.
 
@@ -68,8 +69,9 @@ def assemble(
         place: What errors call where they are from.
         task: None: classification where y is a whole number, else regression.
         labels: Names of the classes; none: their numbers.
+        most: How many examples may come, in 1 GiB.
     """
-    devices, x, y = _gathered(items, place=place)
+    devices, x, y = _gathered(items, place=place, most=most)
     whole = all(np.ndim(value) == 0 for value in y) and all(
         np.asarray(value).dtype.kind in "iu" for value in y
     )
@@ -127,7 +129,7 @@ def _items(function: Callable[[], Any], *, path: Path) -> Iterator[Item]:
 
 
 def _gathered(
-    items: Iterable[Item], *, place: str
+    items: Iterable[Item], *, place: str, most: int
 ) -> tuple[list[str], Examples, list[Any]]:
     devices: list[str] = []
     rows: list[NDArray[np.float32]] = []
@@ -135,9 +137,9 @@ def _gathered(
     size = 0
     for device, x, target in items:
         size += x.nbytes
-        if len(rows) >= MAX_EXAMPLES or size > MAX_BYTES:
+        if len(rows) >= most or size > MAX_BYTES:
             raise ConfigError(
-                f"{place} yields more than {MAX_EXAMPLES} examples or 1 GiB",
+                f"{place} yields more than {most} examples or 1 GiB",
                 remedy="let it end: here everything is held in memory",
             )
         if rows and x.shape != rows[0].shape:

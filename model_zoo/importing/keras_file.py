@@ -18,7 +18,8 @@ from model_zoo.importing.constructors import shape_after
 from model_zoo.importing.ending import ended
 from model_zoo.importing.folding import folded
 from model_zoo.importing.keras_archive import open_archive
-from model_zoo.importing.keras_layers import MAKERS, Given
+from model_zoo.importing.keras_given import Given
+from model_zoo.importing.keras_layers import MAKERS
 from model_zoo.importing.network import (
     MAX_LAYERS,
     CannotError,

@@ -10,20 +10,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.metrics import METRICS, roc_auc
 from wire_protocol.manifest import Task
-
-METRICS: Final[dict[Task, str]] = {
-    "classification": "accuracy",
-    "binary": "right bits",
-    "regression": "mean absolute error",
-    "reconstruction": "AUC",
-}
-"""What a task is judged by; less is better for the mean absolute error alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +37,7 @@ class Judgement:
     """One artifact beside the float artifact of its family, on judging examples.
 
     Attributes:
-        metric: What ``value`` is, see ``METRICS``.
+        metric: What ``value`` is, see ``model_zoo.metrics``.
         value: Of this artifact; None where one kind of answer is missing.
         reference: Of the float artifact.
         loss: How much worse than the reference it is; below 0: better.
@@ -67,30 +60,16 @@ def compare(
     before, after = _metric(task, reference, y), _metric(task, found, y)
     loss = None
     if before is not None and after is not None:
-        loss = after - before if task == "regression" else before - after
+        higher = METRICS[task].better == "higher"
+        loss = before - after if higher else after - before
     return Judgement(
-        metric=METRICS[task],
+        metric=METRICS[task].name,
         value=after,
         reference=before,
         loss=loss,
         agreement=_agreement(task, reference.outputs, found.outputs),
         max_error=float(np.max(np.abs(reference.outputs - found.outputs))),
     )
-
-
-def area_under_curve(score: NDArray[Any], anomalous: NDArray[Any]) -> float | None:
-    """Return the chance that an anomalous example scores above a normal one.
-
-    Ties count half (Mann & Whitney, 1947). None where one of the kinds is missing.
-    """
-    positive = anomalous.astype(np.bool_)
-    several, few = int(positive.sum()), int((~positive).sum())
-    if not several or not few:
-        return None
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(count) - (count - 1) / 2
-    above = float(rank[place][positive].sum()) - several * (several + 1) / 2
-    return above / (several * few)
 
 
 def _metric(task: Task, answers: Answers, y: NDArray[Any]) -> float | None:
@@ -104,7 +83,8 @@ def _metric(task: Task, answers: Answers, y: NDArray[Any]) -> float | None:
             return float(np.mean(np.abs(outputs - y)))
         case "reconstruction":
             assert answers.score is not None
-            return area_under_curve(answers.score, y)
+            kinds = len(np.unique(y))
+            return roc_auc(answers.score, positive=y == 1) if kinds > 1 else None
 
 
 def _agreement(

@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, Self, cast, get_args
 
-from model_zoo.quantize.judging import METRICS, Judgement
+from model_zoo.metrics import METRICS
+from model_zoo.quantize.judging import Judgement
 from wire_protocol.errors import DecodeError
 from wire_protocol.fields import Fields, json_object
 from wire_protocol.manifest import MAX_ARTIFACT_BYTES, TASKS, FileRef, Task
@@ -132,7 +133,8 @@ def _judgement(plain: object) -> Judgement:
         return None if plain.get(name) is None else fields.real(name)
 
     metric = fields.text("metric")
-    _check(metric in METRICS.values(), f"{metric!r:.40} is no metric")
+    known = {one.name for one in METRICS.values()}
+    _check(metric in known, f"{metric!r:.40} is no metric")
     return Judgement(
         metric=metric,
         value=maybe("value"),

@@ -71,10 +71,10 @@ def test_the_configurations_of_the_document_are_read(tmp_path: Path) -> None:
     folder = tmp_path / "room-sensor"
     (folder / "artifact").mkdir(parents=True)
     (folder / "artifact/manifest.json").write_text("{}")
-    texts = dict(
-        re.match(r"# (\S+)\n(.*)", block, re.DOTALL).groups()  # type: ignore[union-attr]
-        for block in blocks("toml")
-    )
+    texts = {}
+    for block in blocks("toml"):
+        title, _, text = block.partition("\n")
+        texts[title.removeprefix("# ")] = text
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     server = load_server_config(tmp_path / "server.toml")

@@ -65,7 +65,7 @@ class Step:
         loss = self._loss(*laid)
         loss.backward()
         self._optimizer.step()
-        return loss.item()
+        return float(loss.detach())
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         outputs = self._layers(x)

@@ -1,14 +1,10 @@
 """Hostile model files: a typed error, in bounded memory, whatever they hold."""
 
-import io
-import json
 import resource
 import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,87 +12,23 @@ import h5py
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from onnx import TensorProto
 
 from model_zoo.importing.conversion import read_foreign
-from model_zoo.importing.keras_archive import MAX_WEIGHTS_BYTES, parse_config
+from model_zoo.importing.keras_archive import MAX_WEIGHTS_BYTES
 from model_zoo.importing.keras_file import read_keras
-from model_zoo.importing.network import CannotError
-from model_zoo.importing.network_files import read_network, write_network
-from model_zoo.importing.onnx_file import graph_of
-from model_zoo.importing.onnx_network import network_of, read_onnx
+from model_zoo.importing.onnx_network import read_onnx
 from model_zoo.importing.sandbox import Limits, run_child
+from tests.model_zoo.importing.foreign_archives import (
+    bomb,
+    good,
+    h5,
+    keras_bytes,
+)
 from tests.model_zoo.importing.foreign_networks import (
-    ONNX_NETWORKS,
     mlp,
-    torch_image,
-    weights,
-    write,
 )
 from wire_protocol.errors import ConfigError
-
-FUZZ = settings(
-    max_examples=80,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-CONFIG: dict[str, Any] = {
-    "class_name": "Sequential",
-    "config": {
-        "layers": [
-            {
-                "class_name": "InputLayer",
-                "config": {"name": "i", "batch_shape": [0, 4]},
-            },
-            {
-                "class_name": "Dense",
-                "config": {"name": "d", "units": 3, "activation": "softmax"},
-                "build_config": {"input_shape": [None, 4]},
-            },
-        ]
-    },
-}
-CONFIG["config"]["layers"][0]["config"]["batch_shape"][0] = None
-
-
-def h5(write_into: Callable[[Any], None]) -> bytes:
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        write_into(file)
-    return buffer.getvalue()
-
-
-def _good(file: Any) -> None:
-    file["layers/dense/vars/0"] = weights(4, 3)
-    file["layers/dense/vars/1"] = weights(3)
-
-
-GOOD = h5(_good)
-
-
-@cache
-def bomb() -> bytes:
-    """Some 300 KB that become more than may be."""
-    return keras_bytes(content=b"\0" * (MAX_WEIGHTS_BYTES + 1))
-
-
-def keras_bytes(
-    config: bytes | None = None,
-    content: bytes | None = None,
-    *,
-    extra: str = "",
-    packing: int = zipfile.ZIP_DEFLATED,
-) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", packing) as archive:
-        archive.writestr(
-            "config.json", json.dumps(CONFIG).encode() if config is None else config
-        )
-        archive.writestr("model.weights.h5", h5(_good) if content is None else content)
-        if extra:
-            archive.writestr(extra, b"x")
-    return buffer.getvalue()
 
 
 def test_the_file_that_is_broken_below_is_a_good_one(tmp_path: Path) -> None:
@@ -108,14 +40,14 @@ def test_the_file_that_is_broken_below_is_a_good_one(tmp_path: Path) -> None:
 
 
 def _objects(file: Any) -> None:
-    _good(file)
+    good(file)
     del file["layers/dense/vars/0"]
     data = file.create_dataset("layers/dense/vars/0", (4, 3), h5py.string_dtype())
     data[0, 0] = "cos\nsystem\n"
 
 
 def _link(file: Any) -> None:
-    _good(file)
+    good(file)
     del file["layers/dense/vars/0"]
     file["layers/dense/vars/0"] = h5py.ExternalLink("/etc/passwd", "/x")
 
@@ -125,7 +57,7 @@ def _soft_loop(file: Any) -> None:
 
 
 def _external(file: Any) -> None:
-    _good(file)
+    good(file)
     del file["layers/dense/vars/0"]
     file.create_dataset(
         "layers/dense/vars/0", (4, 3), "f4", external=[("/etc/passwd", 0, 48)]
@@ -134,13 +66,13 @@ def _external(file: Any) -> None:
 
 def _two_gigabytes(file: Any) -> None:
     """A claim only: nothing of it is written."""
-    _good(file)
+    good(file)
     del file["layers/dense/vars/0"]
     file.create_dataset("layers/dense/vars/0", (1 << 29,), "f4", chunks=(1 << 20,))
 
 
 def _not_finite(file: Any) -> None:
-    _good(file)
+    good(file)
     file["layers/dense/vars/0"][1, 1] = np.nan
 
 
@@ -327,103 +259,3 @@ def test_the_readers_memory_is_bounded(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1].endswith("3072")
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
-
-
-SEEDS = {
-    "onnx": torch_image().SerializeToString(),
-    "keras": keras_bytes(packing=zipfile.ZIP_STORED),
-}
-
-
-def mutated(content: bytes, places: list[int], values: list[int], cut: int) -> bytes:
-    raw = bytearray(content)
-    for place, value in zip(places, values, strict=False):
-        raw[place % len(raw)] = value
-    return bytes(raw[: len(raw) - cut % (len(raw) // 4)] if cut else raw)
-
-
-PLACES = st.lists(st.integers(0, 1 << 20), min_size=1, max_size=6)
-VALUES = st.lists(st.integers(0, 255), min_size=6, max_size=6)
-
-
-@FUZZ
-@given(places=PLACES, values=VALUES, cut=st.integers(0, 3) | st.integers(0, 1 << 16))
-def test_whatever_an_onnx_file_holds_is_read_or_refused(
-    places: list[int], values: list[int], cut: int
-) -> None:
-    content = mutated(SEEDS["onnx"], places, values, cut)
-    try:
-        network = network_of(graph_of(content, name="fuzz"))
-    except (ConfigError, CannotError):
-        return
-    assert all(np.isfinite(w).all() for o in network.operations for w in o.weights)
-
-
-@FUZZ
-@given(places=PLACES, values=VALUES, cut=st.integers(0, 3) | st.integers(0, 1 << 16))
-def test_whatever_a_keras_file_holds_is_read_or_refused(
-    tmp_path: Path, places: list[int], values: list[int], cut: int
-) -> None:
-    path = tmp_path / "net.keras"
-    path.write_bytes(mutated(SEEDS["keras"], places, values, cut))
-    try:
-        network = read_keras(path)
-    except ConfigError:
-        return
-    assert all(np.isfinite(w).all() for o in network.operations for w in o.weights)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["class_name", "config", "layers", "name", "units"]), inner
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@FUZZ
-@given(
-    key=st.sampled_from(["units", "activation", "name", "use_bias", "build_config"]),
-    value=JSON,
-    whole=JSON,
-    which=st.integers(0, 3),
-)
-def test_whatever_a_configuration_says_is_read_or_refused(
-    tmp_path: Path, key: str, value: Any, whole: Any, which: int
-) -> None:
-    config = json.loads(json.dumps(CONFIG))
-    match which:
-        case 0:
-            config = whole
-        case 1:
-            config["config"]["layers"] = whole
-        case 2:
-            config["config"]["layers"][1]["config"][key] = value
-        case _:
-            config["config"]["layers"][1][key] = value
-    path = tmp_path / "net.keras"
-    path.write_bytes(keras_bytes(json.dumps(config).encode()))
-    try:
-        read_keras(path)
-    except ConfigError:
-        return
-    assert isinstance(parse_config(json.dumps(config).encode()), dict)
-
-
-@FUZZ
-@given(places=PLACES, values=VALUES, cut=st.integers(0, 3))
-def test_what_the_reader_hands_over_is_not_trusted(
-    tmp_path: Path, places: list[int], values: list[int], cut: int
-) -> None:
-    write_network(read_onnx(write(ONNX_NETWORKS["mlp"](), tmp_path)), tmp_path)
-    path = tmp_path / "network.json"
-    path.write_bytes(mutated(path.read_bytes(), places, values, cut))
-    try:
-        network = read_network(tmp_path)
-    except ConfigError:
-        return
-    assert network.operations is not None

@@ -1,0 +1,1 @@
+"""The ``energy-gru`` model: definition, recipe, card and built artifact."""

@@ -1,0 +1,1 @@
+"""The ``pump-autoencoder`` model: definition, recipe, card and built artifact."""
