@@ -40,7 +40,7 @@ def test_rebuilding_gives_what_ships(model: Model, tmp_path: Path) -> None:
                 litert(folder),
                 list(params),
                 batches=batches,
-                settings=Settings(0.05, momentum=0.9, mu=0.1),
+                settings=Settings(0.05, momentum=0.9, mu=0.1).of(model),
             )
         )
     assert distance(outcomes[0].params, outcomes[1].params) < 1e-6
