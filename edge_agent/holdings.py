@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.data_settings import DataSettings
-from edge_agent.example_log import FOLDER, look_into, records_of
+from edge_agent.example_log import FOLDER
 from edge_agent.examples import Examples, ExampleStore
 from edge_agent.holdout import Split
+from edge_agent.segment_folder import look_into, records_of
 
 
 @dataclass(frozen=True, slots=True)

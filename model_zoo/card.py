@@ -22,7 +22,8 @@ _OUTPUTS: Mapping[Task, str] = {
     "regression": "values",
     "binary": "logits, one for each bit",
     "reconstruction": (
-        "the normalised input again, and a score for each example: its squared error"
+        "what the first layers make of the input, reconstructed; and a score for "
+        "each example, its squared error"
     ),
 }
 _JUDGES = {"unseen": "unseen clients", "held-out": "held-out examples"}
@@ -83,12 +84,10 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "Task", model.task
     kind = f"whole numbers below {model.tokens}" if model.tokens else "float32"
     yield "Input", f"{_shape(model.input_shape)} {kind}"
-    outputs = (
-        _shape(model.input_shape)
-        if model.task == "reconstruction"
-        else _shape((model.outputs,))
-    )
-    yield "Output", f"{outputs} {_OUTPUTS[model.task]}"
+    shape = model.input_shape
+    for layer in model.layers:
+        shape = layer.output_shape(shape)
+    yield "Output", f"{_shape(shape)} {_OUTPUTS[model.task]}"
     if model.labels:
         yield "Classes", ", ".join(model.labels)
     yield "Layers", ", ".join(layer.kind for layer in model.layers)

@@ -1,8 +1,6 @@
 """``edgefed zoo``: list, build and verify models, and say where an artifact is."""
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from model_zoo import zoo
@@ -10,6 +8,7 @@ from model_zoo.data import cli as data_cli
 from model_zoo.importing.cli import add_import
 from model_zoo.quantize import cli as quantize
 from model_zoo.scaffold.cli import add_new
+from model_zoo.verification import cli as verification
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import ConfigError
 
@@ -39,14 +38,7 @@ def add_commands(
     )
     leaf.set_defaults(run=_build)
 
-    leaf = leaves.add_parser(
-        "verify", help="check gradients, agreement of runtimes, and operators"
-    )
-    which = leaf.add_mutually_exclusive_group(required=True)
-    which.add_argument("name", nargs="?", metavar="NAME")
-    which.add_argument("--all", action="store_true", help="verify every model")
-    leaf.add_argument("--json", action="store_true", help="print JSON")
-    leaf.set_defaults(run=_verify)
+    verification.add_command(leaves)
 
     leaf = leaves.add_parser("card", help="show or write a model's card")
     which = leaf.add_mutually_exclusive_group(required=True)
@@ -71,7 +63,7 @@ def add_commands(
 
 
 def _list(args: argparse.Namespace) -> int:
-    row = "{:<14}{:<12}{:<9}{:>7}{:>12}{:>13}{:>11}"
+    row = "{:<18}{:<18}{:<9}{:>7}{:>12}{:>13}{:>11}"
     print(
         row.format(
             "NAME",
@@ -113,32 +105,6 @@ def _build(args: argparse.Namespace) -> int:
         print(f"{folder / name}  {ref.size} bytes")
     print(folder / "manifest.json")
     return 0
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from model_zoo.verify import verify  # noqa: PLC0415
-
-    names = list(zoo.MODELS) if args.all else [args.name]
-    findings = {
-        name: verify(zoo.model(name), zoo.artifact_folder(name)) for name in names
-    }
-    if args.json:
-        plain = {
-            name: [{**asdict(check), "passed": check.passed} for check in checks]
-            for name, checks in findings.items()
-        }
-        print(json.dumps(plain, indent=2))
-    else:
-        for name, checks in findings.items():
-            print(name)
-            for check in checks:
-                mark = "ok  " if check.passed else "FAIL"
-                print(
-                    f"  {mark} {check.what}: {check.value:.3g} (at most"
-                    f" {check.limit:g}; {check.detail})"
-                )
-    passed = all(check.passed for checks in findings.values() for check in checks)
-    return 0 if passed else 1
 
 
 def _card(args: argparse.Namespace) -> int:

@@ -101,5 +101,5 @@ def _scale_and_offset(shape: Shape) -> tuple[ParamSpec, ...]:
 
 
 def _inverse_root(b: Backend, variance: Tensor, epsilon: float) -> Tensor:
-    spread = b.sqrt(b.add(variance, b.constant(epsilon)))
-    return b.div(b.constant(1.0), spread)
+    one = b.constant(1.0)
+    return b.div(one, b.sqrt(b.add(variance, b.constant(epsilon))))

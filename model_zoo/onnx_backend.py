@@ -150,8 +150,9 @@ class OnnxBackend:
     def conv2d(
         self, x: Value, kernel: Value, *, strides: Pair, dilations: Pair
     ) -> Value:
+        images = self.transpose(x, (0, 3, 1, 2))
         weights = self.transpose(kernel, (3, 2, 0, 1))
-        return self._conv(x, weights, strides=strides, dilations=dilations)
+        return self._conv(images, weights, strides=strides, dilations=dilations)
 
     def conv2d_transpose(self, dy: Value, kernel: Value, *, strides: Pair) -> Value:
         images = self.transpose(dy, (0, 3, 1, 2))
@@ -175,9 +176,10 @@ class OnnxBackend:
         self, x: Value, kernel: Value, *, strides: Pair, dilations: Pair
     ) -> Value:
         height, width, channels = kernel.shape
+        images = self.transpose(x, (0, 3, 1, 2))
         weights = self.transpose(kernel, (2, 0, 1))
         weights = self.reshape(weights, (channels, 1, height, width))
-        return self._conv(x, weights, strides=strides, dilations=dilations)
+        return self._conv(images, weights, strides=strides, dilations=dilations)
 
     def depthwise_by_kernel(
         self, x: Value, dy: Value, *, size: Pair, strides: Pair
@@ -246,24 +248,27 @@ class OnnxBackend:
         return self._node(kind, a, self._ints((axis,)), shape=shape, keepdims=0)
 
     def _conv(
-        self, x: Value, weights: Value, *, strides: Pair, dilations: Pair
+        self, images: Value, weights: Value, *, strides: Pair, dilations: Pair
     ) -> Value:
-        """Correlate with ``weights[O, C / groups, h, w]``."""
-        images = self.transpose(x, (0, 3, 1, 2))
+        """Correlate ``[N, C, H, W]`` with ``[O, C / groups, h, w]``, to NHWC."""
         sides = tuple(
             (side - (reach - 1) * dilation - 1) // stride + 1
             for side, reach, dilation, stride in zip(
-                x.shape[1:3], weights.shape[2:], dilations, strides, strict=True
+                images.shape[2:], weights.shape[2:], dilations, strides, strict=True
             )
         )
+        # One is the default, and left out.
+        groups: dict[str, Option] = {}
+        if images.shape[1] > weights.shape[1]:
+            groups["group"] = images.shape[1] // weights.shape[1]
         y = self._node(
             "Conv",
             images,
             weights,
-            shape=(x.shape[0], weights.shape[0], *sides),
+            shape=(images.shape[0], weights.shape[0], *sides),
             strides=strides,
             dilations=dilations,
-            group=x.shape[3] // weights.shape[1],
+            **groups,
         )
         return self.transpose(y, (0, 2, 3, 1))
 

@@ -82,6 +82,7 @@ def operators(path: Path) -> frozenset[str]:
 
 def onnx_runtime(folder: Path) -> Runner:
     """Run the ``.onnx`` files on ONNX Runtime, one thread; each opened when asked."""
+    _imported("onnxruntime", distribution="onnxruntime")
 
     @functools.cache
     def opened(name: str) -> Any:  # noqa: ANN401 - untyped library

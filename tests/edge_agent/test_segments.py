@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.examples import Examples
@@ -32,6 +32,9 @@ FORMS = st.builds(
     st.integers(1, 4),
 )
 
+FEW = settings(max_examples=40)
+"""Each case writes files."""
+
 
 def examples_of(form: Form, count: int, *, seed: int = 0) -> Examples:
     rng = np.random.default_rng(seed)
@@ -41,6 +44,7 @@ def examples_of(form: Form, count: int, *, seed: int = 0) -> Examples:
     return Examples(x, rng.normal(size=(count, form.outputs)).astype(np.float32))
 
 
+@FEW
 @given(form=FORMS, count=st.integers(1, 20), first=st.integers(0, 1 << 40))
 def test_what_is_written_is_read(
     tmp_path_factory: pytest.TempPathFactory, form: Form, count: int, first: int
@@ -64,6 +68,7 @@ HEADER = encode_header(FORM, first=7)
 WHOLE = HEADER + encode_records(FORM, examples_of(FORM, 5), first=7)
 
 
+@FEW
 @given(cut=st.integers(0, len(WHOLE)), rest=st.binary(max_size=40))
 def test_a_torn_tail_costs_what_was_torn(
     tmp_path_factory: pytest.TempPathFactory, cut: int, rest: bytes
@@ -87,6 +92,7 @@ def test_a_torn_tail_costs_what_was_torn(
         assert open_segment(path).count == kept
 
 
+@FEW
 @given(at=st.integers(len(HEADER), len(WHOLE) - 1), bit=st.integers(0, 7))
 def test_a_bit_that_fell_over_ends_the_segment_before_its_example(
     tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
@@ -98,6 +104,7 @@ def test_a_bit_that_fell_over_ends_the_segment_before_its_example(
     assert open_segment(path).count == (at - len(HEADER)) // FORM.record_bytes
 
 
+@FEW
 @given(
     raw=st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(b"EFX1".__add__))
 )
@@ -110,6 +117,7 @@ def test_foreign_bytes_are_no_segment(
         open_segment(path)
 
 
+@FEW
 @given(
     fields=st.dictionaries(
         st.sampled_from(["first", "outputs", "recipe", "shape", "targets"]),

@@ -11,7 +11,8 @@ from model_zoo.building import build, expected
 from model_zoo.model import Model
 from model_zoo.runners import litert, tflite_operators
 from model_zoo.stepping import Settings, train
-from model_zoo.verify import Check, learnable, verify
+from model_zoo.verification.learnable import learnable
+from model_zoo.verify import verify
 from tests.model_zoo.cases import distance
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import FAMILIES, Manifest
@@ -79,8 +80,3 @@ def test_another_models_artifact_does_not_verify(tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with pytest.raises(ConfigError, match="holds digits-mlp, not har-cnn1d"):
         verify(zoo.model("har-cnn1d"), tmp_path, steps=2)
-
-
-def test_a_check_fails_on_what_is_no_number() -> None:
-    assert not Check("odd", float("nan"), 1.0).passed
-    assert Check("even", 1.0, 1.0).passed

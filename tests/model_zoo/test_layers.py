@@ -276,3 +276,13 @@ def test_depthwise_is_a_convolution_with_a_diagonal_kernel(
     assert np.allclose(dx, dx_full)
     assert np.allclose(dkernel, np.einsum("hwcc->hwc", dkernel_full))
     assert np.allclose(dbias, dbias_full)
+
+
+def test_a_kink_between_two_points_is_no_wrong_gradient() -> None:
+    def kinked(at: Array) -> float:
+        return float(at.sum() + np.maximum(at - 4e-7, 0).sum())
+
+    rng = np.random.default_rng(0)
+    where = np.zeros(1)
+    assert slope_error(kinked, np.ones(1), at=where, rng=rng) <= 1e-5
+    assert slope_error(kinked, np.full(1, 2.0), at=where, rng=rng) > 0.1

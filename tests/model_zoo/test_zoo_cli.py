@@ -74,11 +74,12 @@ def test_build_into_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_verify_prints_findings_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("verify", "digits-mlp", "--json") == 0
+    given = ("--runtimes", "litert,onnxruntime", "--json")
+    assert run("verify", "digits-mlp", *given) == 0
     findings = json.loads(capsys.readouterr().out)
     assert list(findings) == ["digits-mlp"]
     assert all(check["passed"] for check in findings["digits-mlp"])
-    agreement = [c for c in findings["digits-mlp"] if "after 300 steps" in c["what"]]
+    agreement = [c for c in findings["digits-mlp"] if " steps" in c["what"]]
     assert [check["limit"] for check in agreement] == [1e-4] * 3
 
 
@@ -112,3 +113,8 @@ def test_building_without_a_framework_names_the_extra(
     )
     assert "pip install tensorflow onnx" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_runtime_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean onnxruntime"):
+        run("verify", "digits-mlp", "--runtimes", "litert,onnx-runtime")

@@ -25,6 +25,7 @@ from tools.quality.recording import quality_of
 from tools.quality.results import FILE, Results
 from tools.quality.summary import Summary, lines, spread
 from wire_protocol.errors import ConfigError
+from wire_protocol.manifest import FileRef
 
 RECIPE = Recipe(
     data="digits",
@@ -103,6 +104,20 @@ def test_a_setting_makes_those_cells_old_that_it_concerns(
         if fingerprint(kind, RECIPE, manifest) != fingerprint(kind, changed, manifest)
     }
     assert found == concerned
+
+
+def test_another_definition_makes_cells_old_and_another_kernel_does_not() -> None:
+    manifest = zoo.manifest("digits-mlp")
+    test = manifest.selftest
+    first, *others = test.losses
+    for losses, same in (((first * 1.01, *others), False), ((first, *others), True)):
+        other = replace(
+            manifest,
+            files={name: FileRef(7, "0" * 64) for name in manifest.files},
+            selftest=replace(test, losses=tuple(losses)),
+        )
+        found = fingerprint("local", RECIPE, other)
+        assert (found == fingerprint("local", RECIPE, manifest)) is same
 
 
 def test_finished_cells_are_kept_and_are_not_run_again(tmp_path: Path) -> None:

@@ -89,4 +89,6 @@ def settings(layer: Layer) -> dict[str, Any]:
     for function in (layer.specs, layer.output_shape, layer.apply):
         if inspect.isfunction(function):
             found.update(inspect.getclosurevars(function).nonlocals)
+    if "strides" in found:
+        found["stride"] = found["strides"][-1]
     return found

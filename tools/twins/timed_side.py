@@ -21,7 +21,7 @@ from model_zoo import zoo
 from model_zoo.model import Model
 from model_zoo.runners import oracle
 from model_zoo.stepping import Settings, train
-from model_zoo.verify import learnable
+from model_zoo.verification.learnable import learnable
 from wire_protocol.params import Vector
 from wire_protocol.selftest import Batch
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as drawn
 from hypothesis import strategies as st
 
 from edge_agent.data_settings import (
@@ -21,6 +22,9 @@ from edge_agent.sources.csv_file import read_lines
 from edge_agent.sources.folder import FolderStore
 from edge_agent.sources.label_file import read_intervals
 from wire_protocol.errors import ConfigError
+
+FEW = drawn(max_examples=40)
+"""Each case writes files."""
 
 CLASSES = {"idle": 0, "walk": 1}
 
@@ -275,6 +279,7 @@ CELLS = st.sampled_from(
 )
 
 
+@FEW
 @given(
     raw=st.binary(max_size=120)
     | st.lists(st.lists(CELLS, max_size=5).map(",".join), max_size=8)
@@ -294,6 +299,7 @@ def test_whatever_is_in_a_csv_file_it_is_read_or_left_out(
         )
 
 
+@FEW
 @given(
     raw=st.binary(max_size=80)
     | st.lists(

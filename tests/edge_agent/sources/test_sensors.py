@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.data_settings import (
@@ -22,6 +22,9 @@ from edge_agent.sources.maker import Maker
 from edge_agent.sources.sensors import Sensors, wiring
 from edge_agent.state_files import StateFiles
 from wire_protocol.errors import ConfigError
+
+FEW = settings(max_examples=40)
+"""Each case writes files."""
 
 IMU, BUTTON = "sensors/imu", "room/activity"
 CLASSES = {"idle": 0, "walk": 1}
@@ -287,6 +290,7 @@ MESSAGES = st.tuples(
 )
 
 
+@FEW
 @given(
     messages=st.lists(MESSAGES, max_size=30),
     period_s=st.sampled_from([0.0, 0.25]),

@@ -5,6 +5,7 @@ import pytest
 
 from model_zoo import zoo
 from model_zoo.convolutions import conv1d, conv2d
+from model_zoo.depthwise import depthwise_conv2d
 from model_zoo.layers import frozen, personal
 from model_zoo.model import Model
 from model_zoo.norms import group_norm
@@ -34,4 +35,12 @@ def test_settings_are_what_a_layer_was_made_with() -> None:
         found = settings(wrapped)
         assert (found["size"], found["padding"]) == ((3, 2), "valid")
     assert settings(group_norm(4))["groups"] == 4
-    assert settings(conv1d(5, 4, stride=3))["stride"] == 3
+    for layer in (conv1d(5, 4, stride=3), depthwise_conv2d((3, 3), stride=3)):
+        assert settings(layer)["stride"] == 3
+
+
+@EACH
+def test_padding_is_told_wherever_windows_slide(model: Model) -> None:
+    for part in parts(model, model.layout.initial(np.random.default_rng(0))):
+        if "padding" in part.settings:
+            assert len(part.padding) == len(part.before) - 1

@@ -1,0 +1,1 @@
+"""What ``edgefed zoo verify`` asks of an artifact, and of which runtimes."""
