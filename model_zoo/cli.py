@@ -63,7 +63,7 @@ def add_commands(
 
 
 def _list(args: argparse.Namespace) -> int:
-    row = "{:<14}{:<18}{:<9}{:>7}{:>12}{:>13}{:>11}"
+    row = "{:<18}{:<18}{:<9}{:>7}{:>12}{:>13}{:>11}"
     print(
         row.format(
             "NAME",
