@@ -18,7 +18,7 @@ from model_zoo.norms import group_norm
 from model_zoo.pools import global_average_pool
 from model_zoo.reshaping import reshape
 
-PLAN: Final = PlanDefaults(rounds=25, epochs=5, learning_rate=0.05, momentum=0.9)
+PLAN: Final = PlanDefaults(rounds=40, epochs=5, learning_rate=0.05, momentum=0.9)
 """10 of 30 devices in a round, FedAvgM with beta 0.5.
 
 Scaling and normalization were chosen by a look at the held-out recordings: after 15
