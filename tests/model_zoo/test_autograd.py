@@ -84,6 +84,12 @@ KERAS: dict[str, Callable[[], list[Any]]] = {
         layers.Conv2D(5, (3, 2), padding="same"),
         layers.Flatten(),
     ],
+    "reshape": lambda: [
+        layers.Conv1D(4, 1),
+        layers.Reshape((6, 6, 1)),
+        layers.Conv2D(2, 2, padding="same"),
+        layers.Flatten(),
+    ],
     "conv2d_valid": lambda: [layers.Conv2D(5, (3, 2)), layers.Flatten()],
     "conv2d_same_stride": lambda: [
         layers.Conv2D(4, 1),
