@@ -52,7 +52,7 @@ def graphs(model: Model) -> tuple[Graph, Graph, Graph]:
     def evaluate(b: Backend, given: Tensors) -> dict[str, Tensor]:
         outputs, _ = model.apply(b, given["x"], params=_take(given, params))
         batch = _labelled(b, given, model=model)
-        loss_sum, metric_sum = judge(b, outputs, batch=batch, task=model.task)
+        loss_sum, metric_sum = judge(b, outputs, batch=batch, head=model.head)
         return {"loss_sum": loss_sum, "metric_sum": metric_sum}
 
     def infer(b: Backend, given: Tensors) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ def _step(b: Backend, given: Tensors, *, model: Model) -> dict[str, Tensor]:
     params = _take(given, _ports(model, "p"))
     outputs, pull = model.apply(b, given["x"], params=params, seed=given.get("seed"))
     batch = _labelled(b, given, model=model)
-    loss, gradient = mean_loss(b, outputs, batch=batch, task=model.task)
+    loss, gradient = mean_loss(b, outputs, batch=batch, head=model.head)
     new_params: dict[str, Tensor] = {}
     new_state: dict[str, Tensor] = {}
     triples = zip(model.layout.specs, params, pull(gradient), strict=True)

@@ -4,9 +4,10 @@ The mean is ``sum(w * loss) / max(sum(w), tiny)``: rows of weight 0 are padding,
 partly filled batch counts exactly as much as its real rows do.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from model_zoo.backend import Backend, Tensor
@@ -37,11 +38,26 @@ class Head:
     metrics: Callable[[Backend, Tensor, Tensor], Tensor]
 
 
+def head_of(task: Task, *, softness: float = 0.0) -> Head:
+    """Return the head of a task.
+
+    Args:
+        task: What is learned.
+        softness: Regression only. Above 0, an error well above it counts by its size
+            and one below by its square, in the target's unit (pseudo-Huber): a model
+            tells medians rather than means, so rare great values move it less.
+    """
+    head = HEADS[task]
+    if not softness:
+        return head
+    return replace(head, losses=functools.partial(_soft_errors, softness=softness))
+
+
 def mean_loss(
-    b: Backend, outputs: Tensor, *, batch: Labelled, task: Task = "classification"
+    b: Backend, outputs: Tensor, *, batch: Labelled, head: Head
 ) -> tuple[Tensor, Tensor]:
     """Return the weighted mean loss, shape ``[]``, and its gradient by the outputs."""
-    losses, gradient = HEADS[task].losses(b, outputs, batch.y)
+    losses, gradient = head.losses(b, outputs, batch.y)
     total = b.maximum(b.sum(batch.w, 0), b.constant(TINY))
     loss = b.div(b.sum(b.mul(losses, batch.w), 0), total)
     share = b.reshape(b.div(batch.w, total), (b.shape(outputs)[0], 1))
@@ -50,10 +66,9 @@ def mean_loss(
 
 
 def judge(
-    b: Backend, outputs: Tensor, *, batch: Labelled, task: Task = "classification"
+    b: Backend, outputs: Tensor, *, batch: Labelled, head: Head
 ) -> tuple[Tensor, Tensor]:
     """Return weighted sums of losses and of the task's metric, both shape ``[]``."""
-    head = HEADS[task]
     losses, _ = head.losses(b, outputs, batch.y)
     metrics = head.metrics(b, outputs, batch.y)
     return b.sum(b.mul(losses, batch.w), 0), b.sum(b.mul(metrics, batch.w), 0)
@@ -67,6 +82,18 @@ def squared_errors(
     error = b.sub(b.reshape(outputs, rows), b.reshape(targets, rows))
     gradient = b.mul(error, b.constant(2 / rows[1]))
     return b.mean(b.mul(error, error), 1), b.reshape(gradient, b.shape(outputs))
+
+
+def _soft_errors(
+    b: Backend, outputs: Tensor, targets: Tensor, *, softness: float
+) -> tuple[Tensor, Tensor]:
+    """Return means over an example of ``sqrt(e^2 + s^2) - s``, and their gradients."""
+    rows = _rows(b, outputs)
+    error = b.sub(b.reshape(outputs, rows), b.reshape(targets, rows))
+    size = b.sqrt(b.add(b.mul(error, error), b.constant(softness**2)))
+    losses = b.mean(b.sub(size, b.constant(softness)), 1)
+    gradient = b.mul(b.div(error, size), b.constant(1 / rows[1]))
+    return losses, b.reshape(gradient, b.shape(outputs))
 
 
 def _absolute_errors(b: Backend, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from model_zoo.backend import Backend, Shape, Tensor
 from model_zoo.layers import Draw, Layer
+from model_zoo.loss import Head, head_of
 from model_zoo.sequence import apply_all, shape_after, specs_of
 from wire_protocol.errors import ConfigError
 from wire_protocol.manifest import Optimizer, Task
@@ -40,6 +41,7 @@ class Model:
         tokens: Inputs are whole numbers below this; 0: any number.
         target_after: A reconstruction's target is what the first so many layers give.
         labels: Names of the classes, or none.
+        softness: Of a regression's loss, see ``head_of``; 0: squared errors.
     """
 
     name: str
@@ -55,8 +57,14 @@ class Model:
     tokens: int = 0
     target_after: int = 0
     labels: tuple[str, ...] = ()
+    softness: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.softness and (self.task != "regression" or not self.softness > 0):
+            raise ConfigError(
+                f"{self.name}: a softness of {self.softness:g} is not for {self.task}",
+                remedy="leave it 0; a regression's may be above 0",
+            )
         shape = shape_after(self.layers, self.input_shape)
         if self.task == "reconstruction":
             self._check_target(shape)
@@ -74,6 +82,11 @@ class Model:
                 f"{self.outputs} outputs",
                 remedy="end in the shape that the first target_after layers give",
             )
+
+    @property
+    def head(self) -> Head:
+        """Loss and metric."""
+        return head_of(self.task, softness=self.softness)
 
     @property
     def seeded(self) -> bool:

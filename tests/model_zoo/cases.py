@@ -158,6 +158,7 @@ _REGRESSION: Final = replace(
 )
 _TASKS: Final = {
     "regression": _REGRESSION,
+    "softness": replace(_REGRESSION, softness=0.25),
     "binary": replace(_REGRESSION, task="binary"),
     "reconstruction": replace(
         _REGRESSION,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from model_zoo import tflite_backend
+from model_zoo.model import Model
 from model_zoo.runners import oracle
 from model_zoo.stepping import Settings, train
 from tests.model_zoo.cases import CASES, batches_of, distance, params_of
@@ -72,6 +73,7 @@ KERAS: dict[str, Callable[[], list[Any]]] = {
         layers.ReLU(),
     ],
     "regression": lambda: [layers.Dense(6), layers.ReLU()],
+    "softness": lambda: [layers.Dense(6), layers.ReLU()],
     "binary": lambda: [layers.Dense(6), layers.ReLU()],
     "adam": lambda: [layers.Dense(6), layers.ReLU()],
     "scale": lambda: [
@@ -232,10 +234,13 @@ KERAS: dict[str, Callable[[], list[Any]]] = {
 NO_TWIN = {"frozen", "standardize", "reconstruction", "dropout"}
 
 
-def _losses(task: str, y: Any, outputs: Any) -> Any:
-    match task:
+def _losses(model: Model, y: Any, outputs: Any) -> Any:
+    match model.task:
         case "classification":
             return tf.nn.sparse_softmax_cross_entropy_with_logits(y, outputs)
+        case "regression" if model.softness:
+            size = tf.sqrt((outputs - y) ** 2 + model.softness**2)
+            return tf.reduce_mean(size - model.softness, 1)
         case "regression":
             return tf.reduce_mean((outputs - y) ** 2, 1)
         case _:
@@ -272,7 +277,7 @@ def test_five_steps_equal_those_of_autodiff(name: str) -> None:
     optimizer = _keras_optimizer(model.optimizer)
     for batch, loss in zip(batches, mine.losses, strict=True):
         with tf.GradientTape() as tape:
-            each = _losses(model.task, batch.y, twin(batch.x, training=True))
+            each = _losses(model, batch.y, twin(batch.x, training=True))
             mean = tf.reduce_sum(each * batch.w) / tf.reduce_sum(batch.w)
         assert float(mean) == pytest.approx(loss, rel=1e-4)
         grads = tape.gradient(mean, twin.trainable_variables)

@@ -12,7 +12,7 @@ from model_zoo.depthwise import depthwise_conv2d
 from model_zoo.embedding import embedding
 from model_zoo.gradients import Array, slope_error
 from model_zoo.layers import Layer, dense, flatten, frozen, personal, relu, scale
-from model_zoo.loss import Labelled, judge, mean_loss
+from model_zoo.loss import Labelled, head_of, judge, mean_loss
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.norms import group_norm
 from model_zoo.numpy_backend import NumpyBackend
@@ -50,11 +50,11 @@ def test_gradients_by_the_input_are_the_slopes_of_the_loss(model: Model) -> None
     def loss(flat: Array) -> float:
         x = flat.reshape(batch.x.shape)
         logits, _ = model.apply(ORACLE, x, params=params)
-        return float(mean_loss(ORACLE, logits, batch=labelled(), task=model.task)[0])
+        return float(mean_loss(ORACLE, logits, batch=labelled(), head=model.head)[0])
 
     x = batch.x.astype(np.float64)
     logits, _ = model.apply(ORACLE, x, params=params)
-    _, dx = mean_loss(ORACLE, logits, batch=labelled(), task=model.task)
+    _, dx = mean_loss(ORACLE, logits, batch=labelled(), head=model.head)
     pieces, left = [], list(params)
     shape = model.input_shape
     for layer in model.layers:
@@ -175,7 +175,9 @@ def test_pools_keep_the_sum_of_gradients(seed: int) -> None:
 def test_huge_logits_neither_overflow_nor_lose_the_loss() -> None:
     logits = np.array([[1000.0, 0.0], [0.0, -1000.0]])
     batch = Labelled(np.array([0, 1]), np.ones(2))
-    loss, gradient = mean_loss(ORACLE, logits, batch=batch)
+    loss, gradient = mean_loss(
+        ORACLE, logits, batch=batch, head=head_of("classification")
+    )
     assert loss == pytest.approx(500.0)
     assert gradient.tolist() == [[0.0, 0.0], [0.5, -0.5]]
 
@@ -183,7 +185,9 @@ def test_huge_logits_neither_overflow_nor_lose_the_loss() -> None:
 def test_judging_weighs_every_example() -> None:
     logits = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
     batch = Labelled(np.array([0, 1, 0]), np.array([3.0, 1.0, 0.5]))
-    loss_sum, correct = judge(ORACLE, logits, batch=batch)
+    loss_sum, correct = judge(
+        ORACLE, logits, batch=batch, head=head_of("classification")
+    )
     assert correct == 3.5
     miss = np.log1p(np.exp(2.0))
     assert loss_sum == pytest.approx(3 * (miss - 2) + miss + 0.5 * np.log(2))

@@ -59,7 +59,7 @@ class Step:
         tensors = [tensor for part in plan for tensor in _theirs(part)]
         self._net.set_weights(tensors)
         self.parameters = self._net.count_params()
-        self._loss = _LOSSES[model.task]()
+        self._loss = _soft(model.softness) if model.softness else _LOSSES[model.task]()
         rate, momentum = model.plan.learning_rate, model.plan.momentum
         self._optimizer = (
             keras.optimizers.Adam(rate, momentum, 0.999, epsilon=1e-7)
@@ -95,6 +95,14 @@ class Step:
         gradients = tape.gradient(loss, variables)
         self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
+
+
+def _soft(softness: float) -> Callable[[Any, Any], Any]:
+    def loss(y: Any, outputs: Any) -> Any:  # noqa: ANN401
+        size = tf.sqrt((outputs - y) ** 2 + softness**2)
+        return tf.reduce_mean(size - softness)
+
+    return loss
 
 
 _LOSSES: Final[Mapping[str, Callable[[], Any]]] = {

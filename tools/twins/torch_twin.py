@@ -74,6 +74,9 @@ class Step:
                 return functional.cross_entropy(outputs, y)
             case "binary":
                 return functional.binary_cross_entropy_with_logits(outputs, y)
+            case "regression" if self._model.softness:
+                softness = self._model.softness
+                return (((outputs - y) ** 2 + softness**2).sqrt() - softness).mean()
             case "regression":
                 return functional.mse_loss(outputs, y)
             case "reconstruction":

@@ -2,39 +2,28 @@
 
 Takes hours ``[24, 6]``: load in kWh, hour of the day as sine and cosine, weekend,
 outdoor temperature in degrees Celsius and sun in W/m2
-(``model_zoo.data.citylearn_homes``). What a weighted sum of the day says is corrected
-by a recurrent network, as in LSTNet (Lai et al., SIGIR 2018): the sum learns within a
-few rounds what most hours follow.
+(``model_zoo.data.citylearn_homes``). The last layer sees the network's state at every
+hour, and errors well above 0.1 kWh count by their size: what an hour takes is skewed,
+and a model of squared errors tells its mean, which is further off on most hours.
 """
 
 from typing import Final
 
-from model_zoo.convolutions import conv1d
-from model_zoo.layers import flatten, standardize
+from model_zoo.layers import dense, flatten, standardize
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.recurrent import gru
-from model_zoo.residual import residual
 
-_HOURS: Final = 24
-
-PLAN: Final = PlanDefaults(rounds=20, epochs=1, learning_rate=0.003, momentum=0.9)
+PLAN: Final = PlanDefaults(rounds=10, epochs=2, learning_rate=0.001, momentum=0.9)
 
 MODEL: Final = Model(
     name="energy-gru",
     data="citylearn-homes",
-    input_shape=(_HOURS, 6),
+    input_shape=(24, 6),
     outputs=1,
     batch=64,
-    layers=(
-        standardize(),
-        residual(
-            gru(16, sequences=True),
-            conv1d(1, _HOURS, padding="valid"),
-            projection=conv1d(1, _HOURS, padding="valid"),
-        ),
-        flatten(),
-    ),
+    layers=(standardize(), gru(16, sequences=True), flatten(), dense(1)),
     plan=PLAN,
     task="regression",
     optimizer="adam",
+    softness=0.1,
 )
