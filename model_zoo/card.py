@@ -129,9 +129,9 @@ def _quality_part(subject: Subject) -> Iterator[str]:
     yield (
         f"{_capital(metric.name)}, {direction} is better: the median and the range "
         "over the seeds. *Federated* is the model after the last round, "
-        "*central* the same model trained on all examples in one place, *alone* the "
-        "mean over models that devices trained by themselves. All are judged on the "
-        "same examples."
+        "*central* the same model trained on all examples in one place at the same "
+        "learning rate, *alone* the mean over models that devices trained by "
+        "themselves. All are judged on the same examples."
     )
     yield _table(
         ("data", "judged on", "federated", "central", "alone", "target"),

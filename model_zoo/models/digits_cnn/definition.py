@@ -11,7 +11,8 @@ from model_zoo.model import Model, PlanDefaults
 from model_zoo.pools import average_pool
 from model_zoo.reshaping import reshape
 
-PLAN: Final = PlanDefaults(rounds=20, epochs=5, learning_rate=0.05, momentum=0.9)
+PLAN: Final = PlanDefaults(rounds=15, epochs=5, learning_rate=0.05, momentum=0.9)
+"""Measured with the settings of ``recipe.toml``; what came out is on the card."""
 
 MODEL: Final = Model(
     name="digits-cnn",
