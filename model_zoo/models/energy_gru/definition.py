@@ -13,7 +13,7 @@ from model_zoo.layers import dense, flatten, standardize
 from model_zoo.model import Model, PlanDefaults
 from model_zoo.recurrent import gru
 
-PLAN: Final = PlanDefaults(rounds=10, epochs=2, learning_rate=0.001, momentum=0.9)
+PLAN: Final = PlanDefaults(rounds=20, epochs=2, learning_rate=0.001, momentum=0.9)
 
 MODEL: Final = Model(
     name="energy-gru",
