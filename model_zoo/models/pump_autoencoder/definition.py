@@ -3,6 +3,9 @@
 Takes windows ``[32, 8]`` of eight sensors at 1 Hz, relative to the machine's own
 calibration (``model_zoo.data.skab``). It tells the means of every 8 seconds again,
 through 4 numbers that tanh keeps within bounds; the error is the anomaly score.
+
+To compare with, on the runs that judge: how far those means are from normal, in mean
+square, is a score that needs no training and has an area under the ROC curve of 0.784.
 """
 
 from typing import Final
