@@ -49,14 +49,33 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return folder_of
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_runtimes_agree_with_the_oracle(name: str, folders: Folders) -> None:
+QUICK = {
+    *("dense", "adam", "reconstruction", "conv2d_same_stride", "depthwise_same_stride"),
+    *("gru_sequences", "dropout", "embedding", "group_norm_signal", "residual"),
+}
+"""Each conversion takes seconds; the slow tests convert every case."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in CASES
+    ],
+)
+def test_litert_agrees_with_the_oracle(name: str, folders: Folders) -> None:
     model, folder = CASES[name], folders(name)
-    truth = oracle(model)
-    for run in (litert(folder), onnx_runtime(folder)):
-        _agree(model, run, truth)
+    _agree(model, litert(folder), oracle(model))
     foreign = [name for name in tflite_operators(folder) if name.startswith("CUSTOM")]
     assert not foreign
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnx_runtime_agrees_with_the_oracle(name: str, tmp_path: Path) -> None:
+    model = CASES[name]
+    for graph in graphs(model):
+        (tmp_path / f"{graph.name}.onnx").write_bytes(onnx_backend.emit(graph))
+    _agree(model, onnx_runtime(tmp_path), oracle(model))
 
 
 def _agree(model: Model, run: Runner, truth: Runner) -> None:
