@@ -164,7 +164,13 @@ def test_an_upload_goes_on_where_it_was(
     run(test())
 
 
-@pytest.mark.parametrize("over_s", [0.0, 1.2], ids=["at once", "one after the other"])
+@pytest.mark.parametrize(
+    "over_s",
+    [
+        pytest.param(0.0, id="at once"),
+        pytest.param(1.2, id="one after the other", marks=pytest.mark.slow),
+    ],
+)
 def test_a_blob_that_20_devices_want_costs_the_server_little_more_than_one(
     broker_port: int, tmp_path: Path, over_s: float
 ) -> None:

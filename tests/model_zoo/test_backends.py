@@ -51,7 +51,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 QUICK = {
     *("dense", "adam", "reconstruction", "conv2d_same_stride", "depthwise_same_stride"),
-    *("gru_sequences", "dropout", "embedding", "group_norm_signal", "residual"),
+    *("dropout", "embedding", "group_norm_signal", "residual"),
 }
 """Each conversion takes seconds; the slow tests convert every case."""
 

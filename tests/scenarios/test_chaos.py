@@ -15,6 +15,7 @@ from wire_protocol.errors import INTERRUPTED
 SCHEMA = json.loads((ROOT / "docs/chaos.schema.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 def test_a_federation_whose_server_agents_and_broker_are_killed_loses_nothing(
     tmp_path: Path,

@@ -71,6 +71,7 @@ def merged_anew(
     return digests
 
 
+@pytest.mark.slow  # the first matrix, in the default suite, has 159 cases
 @pytest.mark.parametrize("rounds", MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("case", [None, *SECOND], ids=lambda c: c.name if c else "none")
 def test_every_accepted_update_is_in_one_merge_or_waits_for_one(

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -203,6 +203,14 @@ def test_a_process_that_found_no_broker_is_started_again_and_any_other_end_is_fi
     run(test())
 
 
+async def _started(sessions: Collection[int], command: str) -> dict[int, str]:
+    """Wait until ``command`` alone runs there: a shell forks before it becomes it."""
+    async with asyncio.timeout(10):
+        while list((left := running(sessions)).values()) != [command]:  # noqa: ASYNC110 - a fork tells nobody
+            await asyncio.sleep(0)
+    return left
+
+
 def test_what_is_left_running_is_found_by_its_session_and_ended(tmp_path: Path) -> None:
     async def test() -> None:
         async with Children() as children:
@@ -212,8 +220,7 @@ def test_what_is_left_running_is_found_by_its_session_and_ended(tmp_path: Path) 
                 "parent", [shell, "-c", "sleep 60 & echo"], log=tmp_path / "log"
             )
             await child.process.wait()
-            left = running(children.pids)
-            assert list(left.values()) == ["sleep 60"]
+            left = await _started(children.pids, "sleep 60")
             end(left)
             tail = shutil.which("tail")
             assert tail is not None
