@@ -167,7 +167,7 @@ def test_an_upload_goes_on_where_it_was(
 @pytest.mark.parametrize(
     "over_s",
     [
-        pytest.param(0.0, id="at once"),
+        pytest.param(0.0, id="at once", marks=pytest.mark.slow),
         pytest.param(1.2, id="one after the other", marks=pytest.mark.slow),
     ],
 )

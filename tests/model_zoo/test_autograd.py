@@ -11,6 +11,8 @@ from model_zoo.runners import oracle
 from model_zoo.stepping import Settings, train
 from tests.model_zoo.cases import CASES, batches_of, distance, params_of
 
+pytestmark = pytest.mark.slow
+
 tf: Any = vars(tflite_backend)["tf"]
 layers = tf.keras.layers
 

@@ -28,6 +28,8 @@ from model_zoo.data.mix_chart import MUTED, Picture, colours, page, picture
 from model_zoo.data.skew import Partition, Shards
 from wire_protocol.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 counts = arrays(np.int64, 5, elements=st.integers(0, 1000))
 
 

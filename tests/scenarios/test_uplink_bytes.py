@@ -17,6 +17,8 @@ from tools.demo.federation_run import Watched, run_federation
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 MODEL = "har-cnn1d"
 ROUNDS = 10
 FAREWELL_BYTES = 600

@@ -20,6 +20,8 @@ from wire_protocol.errors import ConfigError
 from wire_protocol.params import Vector, params_digest
 from wire_protocol.selftest import Batch
 
+pytestmark = pytest.mark.slow
+
 MODEL = zoo.model("digits-mlp")
 DATA = load("digits", seed=0, environ={})
 
