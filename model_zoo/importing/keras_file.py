@@ -1,6 +1,6 @@
 """A ``.keras`` file read into a network, by its configuration alone.
 
-Keras itself is not asked: loading a model can run what the file says (docs/adr/0023).
+Keras itself is not asked: loading a model can run what the file says (docs/adr/0016).
 """
 
 import re
