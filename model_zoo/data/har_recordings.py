@@ -11,8 +11,6 @@ over names and contents, before a byte of them is parsed.
 
 import hashlib
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.data.archive_members import read_members
 from wire_protocol.errors import ConfigError
 from wire_protocol.npz import Array
 
@@ -47,23 +46,7 @@ def read_archive(path: Path) -> dict[str, bytes]:
     Raises:
         ConfigError: The file is no ZIP archive, or one of implausible size.
     """
-    recordings: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = _MEMBER.fullmatch(info.filename)
-                if name is None:
-                    continue
-                if len(recordings) == _MAX_RECORDINGS or info.file_size > _MAX_BYTES:
-                    raise ConfigError(f"{path} is larger than the published archive")
-                with archive.open(info) as member:
-                    recordings[name[1]] = member.read(_MAX_BYTES)
-    except (
-        OSError, EOFError, ValueError, RuntimeError, NotImplementedError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        raise ConfigError(f"{path} cannot be read as a ZIP archive: {error}") from error
-    return recordings
+    return read_members(path, _MEMBER, most=_MAX_RECORDINGS, max_bytes=_MAX_BYTES)
 
 
 def recordings_sha256(recordings: Recordings) -> str:

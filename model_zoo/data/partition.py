@@ -39,6 +39,14 @@ def iid(
     return [np.sort(part) for part in np.array_split(order, devices)]
 
 
+def check_alpha(alpha: float) -> None:
+    """Raise ``ConfigError`` unless ``alpha`` is a concentration one can draw with."""
+    if not ALPHAS[0] <= alpha <= ALPHAS[1]:
+        raise ConfigError(
+            f"alpha is from {ALPHAS[0]:g} to {ALPHAS[1]:g}, not {alpha:g}"
+        )
+
+
 def dirichlet(
     y: NDArray[np.integer],
     devices: int,
@@ -63,10 +71,7 @@ def dirichlet(
     Raises:
         ConfigError: ``alpha`` is out of range or there are too few examples.
     """
-    if not ALPHAS[0] <= alpha <= ALPHAS[1]:
-        raise ConfigError(
-            f"alpha is from {ALPHAS[0]:g} to {ALPHAS[1]:g}, not {alpha:g}"
-        )
+    check_alpha(alpha)
     _check_devices(len(y), devices, minimum=minimum)
     owner = np.zeros(len(y), np.intp)
     for label in np.unique(y):

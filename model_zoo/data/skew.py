@@ -18,7 +18,7 @@ from typing import Final, TypeAlias, assert_never
 import numpy as np
 
 from model_zoo.data.dataset import Examples, Labels
-from model_zoo.data.partition import ALPHAS, Indices, dirichlet, iid, shards
+from model_zoo.data.partition import Indices, check_alpha, dirichlet, iid, shards
 from wire_protocol.errors import ConfigError
 
 
@@ -37,10 +37,7 @@ class Dirichlet:
     alpha: float
 
     def __post_init__(self) -> None:
-        if not ALPHAS[0] <= self.alpha <= ALPHAS[1]:
-            raise ConfigError(
-                f"alpha is from {ALPHAS[0]:g} to {ALPHAS[1]:g}, not {self.alpha:g}"
-            )
+        check_alpha(self.alpha)
 
     def __str__(self) -> str:
         return f"dirichlet:{self.alpha:g}"

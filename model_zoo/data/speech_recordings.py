@@ -8,8 +8,6 @@ packed on demand; what was read is verified as a whole by the origin.
 import io
 import re
 import wave
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.data.archive_members import read_members
 from model_zoo.data.mfcc import RATE
 from wire_protocol.errors import ConfigError
 from wire_protocol.npz import Array
@@ -28,10 +27,6 @@ _MEMBER: Final = re.compile(
 )
 _MAX_RECORDINGS: Final = 3000
 _MAX_BYTES: Final = 256 * 1024
-_BROKEN: Final = (
-    OSError, EOFError, ValueError, RuntimeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error, wave.Error,
-)  # fmt: skip
 
 
 def convert(files: Sequence[Path]) -> dict[str, Array]:
@@ -41,18 +36,10 @@ def convert(files: Sequence[Path]) -> dict[str, Array]:
         ConfigError: The file is no ZIP archive of such recordings.
     """
     (path,) = files
-    recordings: dict[str, NDArray[np.int16]] = {}
+    found = read_members(path, _MEMBER, most=_MAX_RECORDINGS, max_bytes=_MAX_BYTES)
     try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                name = _MEMBER.fullmatch(info.filename)
-                if name is None:
-                    continue
-                if len(recordings) == _MAX_RECORDINGS or info.file_size > _MAX_BYTES:
-                    raise ConfigError(f"{path} is larger than the published archive")
-                with archive.open(info) as member:
-                    recordings[name[1]] = _sound(member.read(_MAX_BYTES))
-    except _BROKEN as error:
+        recordings = {name: _sound(content) for name, content in found.items()}
+    except (EOFError, ValueError, RuntimeError, wave.Error) as error:
         raise ConfigError(
             f"{path} cannot be read as an archive of recordings: {error}"
         ) from error
