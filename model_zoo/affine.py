@@ -2,9 +2,8 @@
 
 import math
 
-from model_zoo.backend import Backend, Shape, Tensor
-from model_zoo.layers import Gradients, Layer, Pullback, Seed
-from wire_protocol.params import ParamSpec
+from model_zoo.backend import Backend, Tensor
+from model_zoo.layers import Gradients, Layer, Pullback, Seed, scale_and_offset
 
 
 def affine() -> Layer:
@@ -12,10 +11,6 @@ def affine() -> Layer:
 
     What a trained batch normalization is, when no convolution before it takes it up.
     """
-
-    def specs(shape: Shape) -> tuple[ParamSpec, ...]:
-        channels = shape[-1:]
-        return (ParamSpec("scale", channels, "ones"), ParamSpec("offset", channels))
 
     def apply(
         b: Backend, x: Tensor, *, params: tuple[Tensor, ...], seed: Seed
@@ -32,4 +27,4 @@ def affine() -> Layer:
 
         return b.add(b.mul(x, factor), offset), pullback
 
-    return Layer("affine", lambda shape: shape, specs, apply)
+    return Layer("affine", lambda shape: shape, scale_and_offset, apply)

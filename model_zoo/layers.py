@@ -86,6 +86,11 @@ def kernel_and_bias(kernel: Shape) -> tuple[ParamSpec, ParamSpec]:
     )
 
 
+def scale_and_offset(shape: Shape) -> tuple[ParamSpec, ParamSpec]:
+    """Return a scale and an offset for each channel, the last axis."""
+    return ParamSpec("scale", shape[-1:], "ones"), ParamSpec("offset", shape[-1:])
+
+
 def require_rank(kind: str, shape: Shape, *, rank: int) -> None:
     """Raise ``ConfigError`` unless an input has ``rank`` dimensions."""
     if len(shape) != rank:

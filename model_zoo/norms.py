@@ -7,9 +7,8 @@ nothing and no statistics need federating.
 import math
 
 from model_zoo.backend import Backend, Shape, Tensor
-from model_zoo.layers import Gradients, Layer, Pullback, Seed
+from model_zoo.layers import Gradients, Layer, Pullback, Seed, scale_and_offset
 from wire_protocol.errors import ConfigError
-from wire_protocol.params import ParamSpec
 
 EPSILON = 1e-5
 
@@ -59,7 +58,7 @@ def group_norm(groups: int, *, epsilon: float = EPSILON) -> Layer:
         y = b.add(b.mul(normal, gamma), beta)
         return b.reshape(y, shape), pullback
 
-    return Layer("group_norm", output_shape, _scale_and_offset, apply)
+    return Layer("group_norm", output_shape, scale_and_offset, apply)
 
 
 def layer_norm(*, epsilon: float = EPSILON) -> Layer:
@@ -93,11 +92,7 @@ def layer_norm(*, epsilon: float = EPSILON) -> Layer:
         y = b.add(b.mul(normal, gamma), beta)
         return b.reshape(y, shape), pullback
 
-    return Layer("layer_norm", lambda shape: shape, _scale_and_offset, apply)
-
-
-def _scale_and_offset(shape: Shape) -> tuple[ParamSpec, ...]:
-    return (ParamSpec("scale", shape[-1:], "ones"), ParamSpec("offset", shape[-1:]))
+    return Layer("layer_norm", lambda shape: shape, scale_and_offset, apply)
 
 
 def _inverse_root(b: Backend, variance: Tensor, epsilon: float) -> Tensor:

@@ -133,3 +133,22 @@ def check_convolution(given: Given, rank: int) -> Literal["same", "valid"]:
         raise CannotError("dilation_rate is not 1")
     padding: Literal["same", "valid"] = given.only("padding", "valid", "same")
     return padding
+
+
+def convolved(given: Given, rank: int, *, kind: str, turned: bool = False) -> Made:
+    """Return a convolution over ``rank`` sides, and its activation.
+
+    The kernel of a ``turned`` one, a transposed convolution, has outputs first.
+    """
+    padding = check_convolution(given, rank)
+    given.only(*(("output_padding", None) if turned else ("groups", 1)))
+    filters, channels = given.whole("filters"), given.shape[-1]
+    size = given.sizes("kernel_size", rank)
+    stride = given.equal("strides", rank, default=1)
+    ends = (filters, channels) if turned else (channels, filters)
+    weights = given.kernel("vars/0", *size, *ends), given.bias("vars/1", filters)
+    window: Value = size if rank == 2 else size[0]
+    conv = given.op(
+        kind, filters, window, weights=weights, stride=stride, padding=padding
+    )
+    return [conv, *activated(given)]

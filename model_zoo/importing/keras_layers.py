@@ -13,6 +13,7 @@ from model_zoo.importing.keras_given import (
     Made,
     activated,
     check_convolution,
+    convolved,
 )
 from model_zoo.importing.keras_norms import (
     batch_normalization,
@@ -21,7 +22,7 @@ from model_zoo.importing.keras_norms import (
 )
 from model_zoo.importing.keras_resampling import transposed, upsampling
 from model_zoo.importing.keras_sequences import embedding, gru
-from model_zoo.importing.network import CannotError, Operation, Value
+from model_zoo.importing.network import CannotError, Operation
 
 
 def _dense(given: Given) -> Made:
@@ -36,28 +37,7 @@ def _dense(given: Given) -> Made:
 
 
 def _conv(rank: int) -> Callable[[Given], Made]:
-    def made(given: Given) -> Made:
-        padding = check_convolution(given, rank)
-        given.only("groups", 1)
-        filters = given.whole("filters")
-        size = given.sizes("kernel_size", rank)
-        stride = given.equal("strides", rank, default=1)
-        weights = (
-            given.kernel("vars/0", *size, given.shape[-1], filters),
-            given.bias("vars/1", filters),
-        )
-        window: Value = size if rank == 2 else size[0]
-        conv = given.op(
-            f"conv{rank}d",
-            filters,
-            window,
-            weights=weights,
-            stride=stride,
-            padding=padding,
-        )
-        return [conv, *activated(given)]
-
-    return made
+    return lambda given: convolved(given, rank, kind=f"conv{rank}d")
 
 
 def _depthwise(given: Given) -> Made:

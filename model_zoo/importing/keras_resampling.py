@@ -2,40 +2,14 @@
 
 from collections.abc import Callable
 
-from model_zoo.importing.keras_given import (
-    Given,
-    Made,
-    activated,
-    check_convolution,
-)
-from model_zoo.importing.network import CannotError, Value
+from model_zoo.importing.keras_given import Given, Made, convolved
+from model_zoo.importing.network import CannotError
 
 
 def transposed(rank: int) -> Callable[[Given], Made]:
     """Return the maker of a transposed convolution over ``rank`` sides."""
-
-    def made(given: Given) -> Made:
-        padding = check_convolution(given, rank)
-        given.only("output_padding", None)
-        filters = given.whole("filters")
-        size = given.sizes("kernel_size", rank)
-        stride = given.equal("strides", rank, default=1)
-        weights = (
-            given.kernel("vars/0", *size, filters, given.shape[-1]),
-            given.bias("vars/1", filters),
-        )
-        window: Value = size if rank == 2 else size[0]
-        conv = given.op(
-            f"conv{rank}d_transpose",
-            filters,
-            window,
-            weights=weights,
-            stride=stride,
-            padding=padding,
-        )
-        return [conv, *activated(given)]
-
-    return made
+    kind = f"conv{rank}d_transpose"
+    return lambda given: convolved(given, rank, kind=kind, turned=True)
 
 
 def upsampling(rank: int) -> Callable[[Given], Made]:

@@ -20,7 +20,6 @@ from wire_protocol.errors import ConfigError
 
 _HOME: Final = Path(model_zoo.__file__).parent.parent
 _MIB: Final = 1 << 20
-UNSUPPORTED_MARK: Final = "cannot be imported"
 
 
 @dataclass(frozen=True, slots=True)
