@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
@@ -99,10 +97,11 @@ class ModelLine:
         )
         layout = self._artifact.manifest.layout
         mean = mean_delta(updates, size=layout.federated.size)
-        if mean.size != layout.size:  # what devices keep, or nobody trains, stays
-            mean = layout.scatter(np.zeros(layout.size, np.float32), mean)
         model, delta = advance(
-            before.model, mean, optimizer=self._optimizer, codec=self._codec
+            before.model,
+            layout.spread(mean),
+            optimizer=self._optimizer,
+            codec=self._codec,
         )
         prepared = self._store.version_log.prepare(model, delta)
         self._store.commit_merge(

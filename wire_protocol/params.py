@@ -124,6 +124,15 @@ class ParamLayout:
         """Return ``vector`` with ``part`` in place of its federated part, fresh."""
         return self._put(vector, part, [spec.federated for spec in self.specs])
 
+    def spread(self, part: Vector) -> Vector:
+        """Return a step that is ``part`` where it is federated, and 0 elsewhere.
+
+        It is ``part`` itself where that is all of it.
+        """
+        if part.size == self.size:
+            return part
+        return self.scatter(np.zeros(self.size, np.float32), part)
+
     def gather_personal(self, vector: Vector) -> Vector:
         """Return the part of ``vector`` that stays on a device; it may be empty."""
         return vector[self._where([spec.personal for spec in self.specs])]

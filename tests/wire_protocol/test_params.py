@@ -193,6 +193,7 @@ def test_only_the_federated_part_travels(kept: list[str]) -> None:
     assert part.size == layout.federated.size
     assert np.array_equal(layout.scatter(whole, part), whole)
     moved = layout.scatter(whole, part + 1)
+    assert np.array_equal(whole + layout.spread(np.ones_like(part)), moved)
     for spec, before, after in zip(
         layout.specs, layout.split(whole), layout.split(moved), strict=True
     ):

@@ -8,8 +8,6 @@ what can go wrong between them: every device that is drawn reports in time.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from broker_server.global_model import GlobalModel, advance, first_model, mean_delta
 from broker_server.sampling import draw_cohort
 from broker_server.server_optimizers import optimizer_named
@@ -119,10 +117,11 @@ class Simulation:
         mean = mean_delta(
             ((update, 1.0) for update in updates), size=layout.federated.size
         )
-        if mean.size != layout.size:  # what devices keep, or nobody trains, stays
-            mean = layout.scatter(np.zeros(layout.size, np.float32), mean)
         self.model, _ = advance(
-            self.model, mean, optimizer=self._optimizer, codec=settings.downlink
+            self.model,
+            layout.spread(mean),
+            optimizer=self._optimizer,
+            codec=settings.downlink,
         )
         return Round(number, cohort, sum(map(len, updates)))
 
