@@ -9,9 +9,10 @@ run (torch from PyPI brings gigabytes of CUDA along; an index of CPU wheels in
 ``PIP_EXTRA_INDEX_URL`` is taken instead). Every side must have as many parameters as
 the definition, and start its first two steps from the losses of the numpy oracle.
 
-All of one run and one machine: a process for each side, one thread, batch 32, turn by
-turn; CPU milliseconds a step, medians over the turns. tflite-runtime has an environment
-of its own, with numpy < 2; where pip has no such wheel it is left out.
+All of one run and one machine: a process for each side, one thread, the model's own
+batch, turn by turn; CPU milliseconds a step, medians over the turns. tflite-runtime has
+the environment that ``edgefed zoo verify`` makes; where there can be none it is left
+out.
 """
 
 import argparse
@@ -28,15 +29,16 @@ from pathlib import Path
 from typing import Final
 
 from model_zoo import zoo
+from model_zoo.verification import old_runtime
 from tools.peer_environment import ROOT, peer_python
 from tools.twins.timed_side import OURS, PEERS
+from wire_protocol.errors import ConfigError
 
 TORCH: Final = ("torch", "numpy")
 KERAS: Final = ("tensorflow-cpu", "numpy")
 _ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
-OLD: Final = ("tflite-runtime==2.14.0", "numpy<2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,18 @@ def pythons(sides: Sequence[str]) -> dict[str, Path]:
         if side in PEERS:
             found[side] = peer_python(*(TORCH if side == "torch" else KERAS))
         elif side == "tflite-runtime":
-            if sys.version_info[:2] == (3, 11):
-                found[side] = peer_python(*OLD, name="tflite")
-            else:
-                print(
-                    "tflite-runtime 2.14 needs Python 3.11: left out", file=sys.stderr
-                )
+            try:
+                cache = old_runtime.cache_folder(os.environ)
+                found[side] = old_runtime.environment(cache, say=_say)
+            except ConfigError as error:
+                _say(f"left out: {error}")
         else:
             found[side] = Path(sys.executable)
     return found
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 @contextmanager

@@ -13,31 +13,22 @@ ROOT: Final = Path(__file__).parents[1]
 _ENVIRONMENT: Final = ROOT / ".venv-peer"
 
 
-def peer_python(*requirements: str, name: str = "") -> Path:
-    """Return the peers' interpreter, with ``requirements`` installed.
-
-    Args:
-        requirements: As pip takes them.
-        name: Of an environment apart, for what does not go with the rest.
-    """
-    environment = _ENVIRONMENT / name if name else _ENVIRONMENT
-    python = environment / "bin/python"
-    missing = [
-        (one, environment / f".{one.replace('/', '-')}")
-        for one in requirements
-        if not (environment / f".{one.replace('/', '-')}").exists()
-    ]
+def peer_python(*requirements: str) -> Path:
+    """Return the peers' interpreter, with ``requirements``, as pip takes them."""
+    python = _ENVIRONMENT / "bin/python"
+    marks = [(one, _ENVIRONMENT / f".{one.replace('/', '-')}") for one in requirements]
+    missing = [(one, mark) for one, mark in marks if not mark.exists()]
     if not missing:
         return python
     wanted = " ".join(one for one, _ in missing)
     print(
-        f"installing {wanted} into {environment.relative_to(ROOT)} (once, minutes)",
+        f"installing {wanted} into {_ENVIRONMENT.relative_to(ROOT)} (once, minutes)",
         file=sys.stderr,
     )
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "-qq"]
     try:
         if not python.exists():
-            _run([sys.executable, "-m", "venv", str(environment)])
+            _run([sys.executable, "-m", "venv", str(_ENVIRONMENT)])
         _run([*pip, "install", *(one for one, _ in missing)])
     except subprocess.CalledProcessError:
         sys.exit(f"{wanted} cannot be installed - is PyPI in reach?")

@@ -13,20 +13,18 @@ from wire_protocol.manifest import Manifest
 Kind: TypeAlias = Literal["federated", "central", "local"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+_FEDERATED: Final = frozenset(
+    {
+        *("rounds", "epochs", "cohort", "mu", "optimizer", "beta", "codec"),
+        *("server_learning_rate", "downlink"),
+    }
+)
+_LOCAL: Final = frozenset({"local_epochs", "local_devices"})
+_CENTRAL: Final = frozenset({"central_epochs"})
 _IRRELEVANT: Final[Mapping[Kind, frozenset[str]]] = {
-    "federated": frozenset({"central_epochs", "local_epochs", "local_devices"}),
-    "central": frozenset(
-        {
-            *("rounds", "epochs", "cohort", "mu", "optimizer", "beta", "codec"),
-            *("server_learning_rate", "downlink", "local_epochs", "local_devices"),
-        }
-    ),
-    "local": frozenset(
-        {
-            *("rounds", "epochs", "cohort", "mu", "optimizer", "beta", "codec"),
-            *("server_learning_rate", "downlink", "central_epochs"),
-        }
-    ),
+    "federated": _CENTRAL | _LOCAL,
+    "central": _FEDERATED | _LOCAL,
+    "local": _FEDERATED | _CENTRAL,
 }
 _WORDS_ONLY: Final = frozenset({"target", "chosen"})
 

@@ -4,11 +4,11 @@ import functools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from broker_server.artifact import load_artifact
 from edge_agent.examples import Examples, joined, shuffled
 from edge_agent.trainers.trainer import Trainer, open_trainer
 from edge_agent.training import train
@@ -22,7 +22,7 @@ from tools.judging import Judge, judge_of
 from tools.quality.cells import Cell, Outcome, fingerprint
 from tools.simulation.devices import SimulatedDevice
 from tools.simulation.federation import Settings, Simulation, first_params
-from wire_protocol.manifest import INITIAL, Manifest
+from wire_protocol.manifest import Manifest
 from wire_protocol.messages import TrainingPlan
 from wire_protocol.params import Vector
 
@@ -79,7 +79,7 @@ class Experiment:
             devices=tuple(map(SimulatedDevice.of, federation.shards)),
             test_examples=len(federation.test_y),
             seed=seed,
-            initial=_initial(artifact, manifest),
+            initial=load_artifact(artifact).initial,
         )
 
     def federated(
@@ -122,7 +122,9 @@ class Experiment:
     def central(self, progress: Progress) -> Outcome:
         """Train on the examples of all devices in one place."""
         everything = joined([device.examples for device in self.devices])
-        quality = self._trained(everything, epochs=self.recipe.central_epochs)
+        quality = self._trained(
+            everything, start=self._start(), epochs=self.recipe.central_epochs
+        )
         progress(f"central: {quality:.4f}")
         return self._outcome(quality)
 
@@ -130,18 +132,22 @@ class Experiment:
         """Train every device alone, or as many as the recipe wants."""
         order = shuffled(len(self.devices), random.Random(self.seed))  # noqa: S311 - a sample, no secret
         sample = sorted(order[: self.recipe.local_devices or None])
-        alone = []
+        start, alone = self._start(), []
         for count, index in enumerate(sample, start=1):
             examples = self.devices[index].examples
-            alone.append(self._trained(examples, epochs=self.recipe.local_epochs))
+            alone.append(
+                self._trained(examples, start=start, epochs=self.recipe.local_epochs)
+            )
             if count % 10 == 0 or count == len(sample):
                 progress(f"{count} of {len(sample)} alone: {np.mean(alone):.4f}")
         return replace(self._outcome(float(np.mean(alone))), alone=tuple(alone))
 
-    def _trained(self, examples: Examples, *, epochs: int) -> float:
-        start = first_params(
+    def _start(self) -> Vector:
+        return first_params(
             self.devices, manifest=self.manifest, seed=self.seed, initial=self.initial
         )
+
+    def _trained(self, examples: Examples, *, start: Vector, epochs: int) -> float:
         local = train(
             self.trainer,
             examples,
@@ -219,9 +225,3 @@ def run_cell(
 @functools.lru_cache(maxsize=1)
 def _dataset(name: str, seed: int, environ: tuple[tuple[str, str], ...]) -> Dataset:
     return catalog.load(name, seed=seed, environ=dict(environ))
-
-
-def _initial(artifact: Path, manifest: Manifest) -> Vector | None:
-    if INITIAL not in manifest.files:
-        return None
-    return np.fromfile(artifact / INITIAL, "<f4").astype(np.float32)
