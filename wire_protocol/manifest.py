@@ -32,6 +32,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias, get_args
 
 from wire_protocol.errors import DecodeError
+from wire_protocol.feature_statistics import MAX_CHANNELS, channels_of
 from wire_protocol.params import ParamLayout, ParamSpec
 
 FORMAT: Final = 2
@@ -165,6 +166,12 @@ class Manifest:
             len(self.labels) in {0, self.outputs}
             and all(0 < len(label) <= 64 for label in self.labels),
             "every output has a label of 1 to 64 characters, or none has one",
+        )
+        channels = channels_of(self.layout)
+        _check(
+            not channels or channels == self.input_shape[-1] <= MAX_CHANNELS,
+            f"statistics are of the {self.input_shape[-1]} channels of the input, at "
+            f"most {MAX_CHANNELS}, not of {channels}: begin with standardize()",
         )
         _check(
             any(spec.federated for spec in self.layout.specs),

@@ -23,7 +23,7 @@ from broker_server.store import Store
 from broker_server.tally import Ending
 from tests.broker_server.scripted_device import ScriptedDevice
 from tests.fakes import MemoryBroker
-from wire_protocol.feature_statistics import FeatureStatistics
+from wire_protocol.feature_statistics import FeatureStatistics, channels_of
 from wire_protocol.link import Will
 from wire_protocol.manifest import FileRef, Manifest, SelfTest
 from wire_protocol.messages import RoundOffer
@@ -44,7 +44,7 @@ def write_artifact(folder: Path, *, layout: ParamLayout = LAYOUT) -> Path:
     manifest = Manifest(
         name="tiny",
         task="classification",
-        input_shape=(30,),
+        input_shape=(channels_of(layout) or 30,),
         outputs=20,
         batch=8,
         layout=layout,

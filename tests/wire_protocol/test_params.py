@@ -1,7 +1,7 @@
 """Layouts, vectors, manifests and topics."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -92,6 +92,20 @@ def test_a_vector_of_another_size_is_refused() -> None:
 
 def test_a_manifest_comes_back_as_it_was() -> None:
     assert Manifest.from_json(MANIFEST.to_json()) == MANIFEST
+
+
+@pytest.mark.parametrize(("inputs", "channels"), [(4, 3), (513, 513)])
+def test_statistics_are_of_the_inputs_channels_and_of_few(
+    inputs: int, channels: int
+) -> None:
+    mean = ParamSpec("m", (channels,), "feature_mean", trainable=False)
+    layout = ParamLayout((mean, *LAYOUT.specs))
+    test = replace(TEST, norms=(0.0, *TEST.norms))
+    with pytest.raises(DecodeError, match="begin with standardize"):
+        replace(MANIFEST, input_shape=(inputs,), layout=layout, selftest=test)
+    few = ParamSpec("m", (3,), "feature_mean", trainable=False)
+    layout = ParamLayout((few, *LAYOUT.specs))
+    replace(MANIFEST, input_shape=(5, 3), layout=layout, selftest=test)
 
 
 def test_every_truncation_of_a_manifest_is_refused() -> None:
