@@ -124,12 +124,13 @@ def _running(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_every_task_is_shown_by_its_own_metric(
     tmp_path: Path, data: str, metric: str, options: list[str]
 ) -> None:
-    environ_with(data.replace("-", "_"))
+    environ = environ_with(data.replace("-", "_"))
     done = edgefed(
         *("demo", "--data", data, "--unseen", "--devices", "2", *options),
         *("--epochs", "1", "--folder", str(tmp_path / "run")),
         *("--json", str(tmp_path / "out.json")),
         cwd=tmp_path,
+        environ=environ,
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "out.json").read_text())
