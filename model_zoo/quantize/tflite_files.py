@@ -49,6 +49,30 @@ class _InferenceBackend(TfliteBackend):
         return tf.matmul(a, b, transpose_a=flip_a, transpose_b=flip_b)
 
 
+class _Int8Backend(_InferenceBackend):
+    """Keeps the factors of features out of the weights of the product after them.
+
+    The converter would multiply them into the weights, and give one step of int8 to
+    inputs that the factors were there to make alike. It folds nothing past a maximum.
+    """
+
+    def matmul(
+        self, a: Tensor, b: Tensor, *, flip_a: bool = False, flip_b: bool = False
+    ) -> Tensor:
+        if _is_scaled(a):
+            a = tf.maximum(a, a.dtype.min)
+        return super().matmul(a, b, flip_a=flip_a, flip_b=flip_b)
+
+
+def _is_scaled(a: Any) -> bool:  # noqa: ANN401 - untyped library
+    """Tell whether ``a`` is features, reshaped or not, each times its own constant."""
+    while a.op.type in ("Reshape", "Transpose"):
+        a = a.op.inputs[0]
+    return a.op.type == "Mul" and any(
+        one.op.type == "Const" and one.shape.rank > 0 for one in a.op.inputs
+    )
+
+
 def emit(graph: Graph, *, precision: Precision, examples: NDArray[np.float32]) -> bytes:
     """Return ``graph`` as a TFLite file with the signature ``infer``.
 
@@ -57,7 +81,8 @@ def emit(graph: Graph, *, precision: Precision, examples: NDArray[np.float32]) -
         precision: Of the weights; in int8 of activations as well.
         examples: ``[N, ...]``, whose activations set the int8 ranges.
     """
-    functions = {graph.name: traced(_InferenceBackend(), graph)}
+    backend = _Int8Backend() if precision == "int8" else _InferenceBackend()
+    functions = {graph.name: traced(backend, graph)}
     with converting(functions) as converter, _quietly():
         if precision == "f32":
             return bytes(converter.convert())

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 from model_zoo import zoo
 from model_zoo.cli import add_commands
 from model_zoo.data.catalog import load
+from model_zoo.layers import Layer, dense, flatten, standardize
+from model_zoo.quantize.building import quantize
 from model_zoo.quantize.record import FORMATS, File, Format, Quantized, file_name
+from model_zoo.recurrent import gru
 from model_zoo.runners import operators, oracle, single
 from model_zoo.stepping import Settings, named, train
 from wire_protocol.errors import ConfigError
@@ -122,6 +126,46 @@ def test_int8_files_compute_in_int8(folder: Path) -> None:
     }
     assert weights
     assert set(weights.values()) == {onnx.TensorProto.INT8}
+
+
+@pytest.mark.parametrize(
+    ("shape", "between"),
+    [((2,), ()), ((6, 2), (flatten(),)), ((6, 2), (gru(4),))],
+    ids=["dense", "flattened", "gru"],
+)
+def test_what_is_standardized_is_quantized_after_that(
+    shape: tuple[int, ...], between: tuple[Layer, ...], tmp_path: Path
+) -> None:
+    """Sun in W/m2 beside a load in kWh: one step of int8 does not fit both."""
+    model = replace(
+        zoo.model("energy-gru"),
+        input_shape=shape,
+        layers=(standardize(), *between, dense(1)),
+    )
+    rng = np.random.default_rng(0)
+    scale = np.array([1000, 1], np.float32)
+    x = (rng.normal(size=(200, *shape)) * scale).astype(np.float32)
+    tensors = model.layout.split(model.layout.initial(rng))
+    named_tensors = zip(model.layout.specs, tensors, strict=True)
+    (factor,) = (one for spec, one in named_tensors if spec.init == "feature_scale")
+    factor[...] = 1 / scale
+    quantize(
+        model,
+        model.layout.join(tensors),
+        calibration=x[:100],
+        judging=None,
+        folder=tmp_path,
+        formats=FORMATS,
+    )
+    said = {
+        form: np.concatenate(
+            [single(tmp_path / file_name(form))(one[None])["outputs"] for one in x]
+        )
+        for form in FORMATS
+    }
+    for form, outputs in said.items():
+        wanted = said["tflite-f32"]
+        assert np.abs(outputs - wanted).mean() < 0.03 * wanted.std(), form
 
 
 def test_both_ends_are_float32(folder: Path) -> None:
