@@ -12,10 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.importing.network import Operation
+from model_zoo.importing.network import CannotError, Operation
 
-_TAKE_UP: Final = frozenset({"conv2d", "conv1d", "depthwise_conv2d", "dense"})
-"""Layers whose kernels have the output's channels last."""
+_TAKE_UP: Final = frozenset(
+    {"conv2d", "conv1d", "depthwise_conv2d", "dense", "group_norm", "layer_norm"}
+)
+"""Layers whose kernels, or scales, have the output's channels last."""
 
 
 def batch_norm(
@@ -28,9 +30,10 @@ def batch_norm(
     source: str,
 ) -> Operation:
     """Return the ``affine`` that a trained batch normalization is."""
-    scale = gamma.astype(np.float64) / np.sqrt(
-        np.maximum(variance.astype(np.float64), 0) + epsilon
-    )
+    spread = np.maximum(variance.astype(np.float64), 0) + epsilon
+    if (spread <= 0).any():
+        raise CannotError("its variance and epsilon are not above 0")
+    scale = gamma.astype(np.float64) / np.sqrt(spread)
     offset = beta - mean * scale
     return Operation(
         "affine",

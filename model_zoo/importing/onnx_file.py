@@ -19,6 +19,7 @@ from wire_protocol.errors import ConfigError
 MAX_FILE_BYTES: Final = 300 * 1024 * 1024
 MAX_SIDE: Final = 1 << 20
 _FLOAT: Final = 1
+_WHOLE: Final = (6, 7)
 _DTYPES: Final[Mapping[int, tuple[str, str]]] = {
     _FLOAT: ("<f4", "float_data"),
     7: ("<i8", "int64_data"),
@@ -26,7 +27,7 @@ _DTYPES: Final[Mapping[int, tuple[str, str]]] = {
 }
 """By the number of ONNX's element type: numpy's, and the field that may hold values."""
 
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | NDArray[Any]
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,17 @@ class OnnxNode:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """A graph of one input ``[N, *input_shape]`` and one output."""
+    """A graph of one input ``[N, *input_shape]`` and one output.
+
+    With ``tokens`` the input is whole numbers.
+    """
 
     nodes: tuple[OnnxNode, ...]
     constants: Mapping[str, NDArray[Any]]
     start: str
     end: str
     input_shape: tuple[int, ...]
+    tokens: bool = False
 
 
 def parse_onnx(path: Path) -> OnnxGraph:
@@ -99,6 +104,7 @@ def graph_of(content: bytes, *, name: str) -> OnnxGraph:
         start=inputs[0].name,
         end=graph.output[0].name,
         input_shape=_input_shape(inputs[0], name),
+        tokens=inputs[0].type.tensor_type.elem_type in _WHOLE,
     )
 
 
@@ -167,6 +173,12 @@ def _node(node: Any, number: int) -> OnnxNode:  # noqa: ANN401 - protobuf
                 attributes[attribute.name] = tuple(attribute.floats)
             case 7:
                 attributes[attribute.name] = tuple(attribute.ints)
+            case 8:
+                texts = (one.decode(errors="replace") for one in attribute.strings)
+                attributes[attribute.name] = tuple(texts)
+            case 4 if node.op_type == "ConstantOfShape":
+                filled = _array(attribute.t, node.name, most=1).reshape(-1)
+                attributes[attribute.name] = float(filled[0]) if filled.size else 0.0
             case kind:
                 # a graph or a list of them: no operator that is supported has one
                 attributes[attribute.name] = f"attribute of type {kind}"
@@ -181,8 +193,11 @@ def _node(node: Any, number: int) -> OnnxNode:  # noqa: ANN401 - protobuf
 
 def _input_shape(value: Any, name: str) -> tuple[int, ...]:  # noqa: ANN401 - protobuf
     tensor = value.type.tensor_type
-    if tensor.elem_type != _FLOAT:
-        raise ConfigError(f"{name} takes no float32, but type {tensor.elem_type}")
+    if tensor.elem_type not in (_FLOAT, *_WHOLE):
+        raise ConfigError(
+            f"{name} takes element type {tensor.elem_type}, expected float32, or "
+            "int32 or int64 for tokens"
+        )
     sides = [dim.dim_value for dim in tensor.shape.dim]
     if not 2 <= len(sides) <= 4 or any(not 0 < s <= MAX_SIDE for s in sides[1:]):
         raise ConfigError(

@@ -6,87 +6,23 @@ are meant; what an operator can do and a layer cannot is a ``CannotError``.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.importing.folding import batch_norm
-from model_zoo.importing.network import CannotError, Operation, finite
-from model_zoo.importing.onnx_file import OnnxNode
+from model_zoo.importing.network import CannotError, Operation
+from model_zoo.importing.onnx_given import Given, Made
 from model_zoo.importing.onnx_layout import Layout
+from model_zoo.importing.onnx_norms import (
+    batch_normalization,
+    group_normalization,
+    layer_normalization,
+)
+from model_zoo.importing.onnx_resampling import conv_transpose, resize
+from model_zoo.importing.onnx_sequences import gather, gru
 from model_zoo.windows import Span
-
-Made = tuple[list[Operation], Layout]
-_LARGEST: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A node, the constants of the file, and the layout of its one variable input."""
-
-    node: OnnxNode
-    constants: Mapping[str, NDArray[Any]]
-    layout: Layout
-
-    def constant(self, place: int) -> NDArray[Any]:
-        """Return the constant that is input number ``place``."""
-        takes = self.node.takes
-        if place >= len(takes) or takes[place] not in self.constants:
-            raise CannotError(f"its input {place} is no constant")
-        return self.constants[takes[place]]
-
-    def weights(self, place: int) -> NDArray[np.float32]:
-        """Return the same as finite float32."""
-        return finite(self.constant(place), name=self.node.name)
-
-    def has(self, place: int) -> bool:
-        """Tell whether there is an input number ``place``."""
-        return place < len(self.node.takes) and bool(self.node.takes[place])
-
-    def whole(self, key: str, default: int) -> int:
-        """Return an attribute that is a whole number."""
-        value = self.node.attributes.get(key, default)
-        if type(value) is not int:
-            raise CannotError(f"{key} is {value!r:.40}")
-        return value
-
-    def number(self, key: str, default: float) -> float:
-        """Return an attribute that is a finite number."""
-        value = self.node.attributes.get(key, default)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise CannotError(f"{key} is {value!r:.40}")
-        return float(value)
-
-    def sizes(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """Return an attribute that is as many numbers as ``default``."""
-        value = self.node.attributes.get(key, default)
-        if (
-            not isinstance(value, tuple)
-            or len(value) != len(default)
-            or any(type(one) is not int or not 0 <= one <= _LARGEST for one in value)
-        ):
-            raise CannotError(f"{key} is {value!r:.60}")
-        return value  # type: ignore[return-value] # checked above
-
-    def equal(self, key: str, default: tuple[int, ...]) -> int:
-        """Return the one number that all of them are."""
-        sizes = self.sizes(key, default)
-        if len(set(sizes)) != 1 or not sizes[0]:
-            raise CannotError(f"{key} is {list(sizes)}; only equal ones are supported")
-        return sizes[0]
-
-    def only(self, key: str, default: int | str) -> None:
-        """Raise ``CannotError`` unless an attribute has its usual value."""
-        value = self.node.attributes.get(key, default)
-        if value != default:
-            raise CannotError(f"{key} is {value!r:.40}")
-
-    def op(self, kind: str, *args: Any, **options: Any) -> Operation:  # noqa: ANN401
-        """Return an operation of this node's name; ``weights`` are its own."""
-        weights = options.pop("weights", ())
-        return Operation(kind, args, options, weights, source=self.node.name)
 
 
 def _unchanged(given: Given) -> Made:
@@ -198,13 +134,13 @@ def _global_average(given: Given) -> Made:
 
 def _reduce_mean(given: Given) -> Made:
     layout, keep = given.layout, given.whole("keepdims", 1)
-    axes = given.node.attributes.get("axes")
-    if given.has(1):
-        axes = tuple(int(axis) for axis in given.constant(1).reshape(-1))
+    found = given.node.attributes.get("axes", ())
+    given_axes = given.wholes(1) if given.has(1) else found
+    axes = given_axes if isinstance(given_axes, tuple) else ()
     rank = len(layout.axes)
-    if rank < 2 or not isinstance(axes, tuple):
+    if rank < 2 or not axes:
         raise CannotError("it is no mean over an image or a signal")
-    places = {int(axis) % (rank + 1) for axis in axes}
+    places = {axis % (rank + 1) for axis in axes if isinstance(axis, int)}
     if {0} & places or {layout.axes[p - 1] for p in places} != set(range(rank - 1)):
         raise CannotError(f"it is a mean over axes {list(axes)}, not over all places")
     axes_after = () if keep else (0,)
@@ -224,9 +160,9 @@ def _flat(given: Given) -> Made:
 
 
 def _reshape(given: Given) -> Made:
-    target = [int(side) for side in given.constant(1).reshape(-1)[:8]]
+    target = given.wholes(1)
     if len(target) != 2 or target[1] not in (-1, math.prod(given.layout.shape)):
-        raise CannotError(f"it reshapes to {target}, and does not flatten")
+        raise CannotError(f"it reshapes to {list(target)}, and does not flatten")
     return _flat(given)
 
 
@@ -237,10 +173,10 @@ def _squeeze(given: Given) -> Made:
 
 
 def _transpose(given: Given) -> Made:
-    order = given.node.attributes.get("perm")
-    if not isinstance(order, tuple) or not given.layout.axes:
-        raise CannotError("it has no order of axes")
-    return [], given.layout.transposed(tuple(int(place) for place in order))
+    if not given.layout.axes:
+        raise CannotError("it turns what has one side alone")
+    order = given.sizes("perm", tuple(range(len(given.layout.axes) + 1)))
+    return [], given.layout.transposed(order)
 
 
 def _dense(given: Given, kernel: NDArray[np.float32], bias: Any) -> Made:  # noqa: ANN401
@@ -270,28 +206,10 @@ def _matmul(given: Given) -> Made:
     return _dense(given, given.weights(1), None)
 
 
-def _batch_norm(given: Given) -> Made:
-    layout = given.layout
-    if not layout.is_channels_first and layout.axes != (0,):
-        raise CannotError(f"its input is {layout.shape}")
-    given.only("training_mode", 0)
-    parts = [layout.ours(given.weights(place)) for place in range(1, 5)]
-    if any(part.shape != layout.shape[-1:] for part in parts):
-        raise CannotError("it has not one value for each channel")
-    made = batch_norm(
-        gamma=parts[0],
-        beta=parts[1],
-        mean=parts[2],
-        variance=parts[3],
-        epsilon=given.number("epsilon", 1e-5),
-        source=given.node.name,
-    )
-    return [made], layout
-
-
 def _arithmetic(kind: str) -> Callable[[Given], Made]:
     def made(given: Given) -> Made:
-        place = next((i for i in (0, 1) if given.node.takes[i] in given.constants), 2)
+        takes = given.node.takes[:2]
+        place = next((i for i, one in enumerate(takes) if one in given.constants), 2)
         if place == 0 and kind in ("Sub", "Div"):
             raise CannotError("the constant is on its left")
         value = given.layout.by_channel(given.weights(place)).astype(np.float64)
@@ -316,20 +234,26 @@ def _arithmetic(kind: str) -> Callable[[Given], Made]:
 MAKERS: Final[Mapping[str, Callable[[Given], Made]]] = {
     **{kind: _arithmetic(kind) for kind in ("Add", "Div", "Mul", "Sub")},
     "AveragePool": _pool("average_pool"),
-    "BatchNormalization": _batch_norm,
+    "BatchNormalization": batch_normalization,
     "Clip": _clip,
     "Conv": _conv,
+    "ConvTranspose": conv_transpose,
     "Dropout": _unchanged,
     "Flatten": _flatten,
+    "GRU": gru,
+    "Gather": gather,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average,
+    "GroupNormalization": group_normalization,
     "Identity": _unchanged,
+    "LayerNormalization": layer_normalization,
     "LogSoftmax": _softmax("log_softmax"),
     "MatMul": _matmul,
     "MaxPool": _pool("max_pool"),
     "ReduceMean": _reduce_mean,
     "Relu": _simple("relu"),
     "Reshape": _reshape,
+    "Resize": resize,
     "Sigmoid": _simple("sigmoid"),
     "Softmax": _softmax("softmax"),
     "Squeeze": _squeeze,
@@ -338,6 +262,9 @@ MAKERS: Final[Mapping[str, Callable[[Given], Made]]] = {
 }
 """By operator."""
 IMAGES: Final = frozenset(
-    {"AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "MaxPool"}
+    [
+        *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose"),
+        *("GlobalAveragePool", "GroupNormalization", "MaxPool", "Resize"),
+    ]
 )
 """Operators that want the channels first."""

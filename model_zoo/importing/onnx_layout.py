@@ -72,6 +72,8 @@ class Layout:
         if self.flat is None:
             return values
         before, rest = self.flat, values.shape[1:]
+        if values.shape[:1] != self.shape:
+            raise CannotError(f"has {len(values)} values for {self.shape[0]} places")
         sides = tuple(before.shape[axis] for axis in before.axes)
         order = tuple(before.axes.index(axis) for axis in range(len(before.axes)))
         behind = tuple(range(len(order), len(order) + len(rest)))

@@ -14,8 +14,11 @@ from model_zoo.importing.ending import ended
 from model_zoo.importing.folding import folded
 from model_zoo.importing.network import CannotError, Findings, Network, Operation
 from model_zoo.importing.onnx_file import OnnxGraph, OnnxNode, parse_onnx
-from model_zoo.importing.onnx_layers import IMAGES, MAKERS, Given
+from model_zoo.importing.onnx_given import Given
+from model_zoo.importing.onnx_layers import IMAGES, MAKERS
 from model_zoo.importing.onnx_layout import Layout
+from model_zoo.importing.onnx_patterns import simplified
+from model_zoo.importing.onnx_sequences import check_ends
 from wire_protocol.errors import ConfigError
 
 Made = tuple[list[Operation], Layout]
@@ -45,6 +48,7 @@ def network_of(graph: OnnxGraph) -> Network:
         CannotError: It is no row of layers.
         UnsupportedError: Operators in it have no counterpart here.
     """
+    graph = simplified(graph)
     findings = Findings()
     for node in graph.nodes:
         findings.attempt(partial(_known, node), name=node.name, kind=node.kind)
@@ -59,17 +63,23 @@ def network_of(graph: OnnxGraph) -> Network:
     if last is not None and last.flat is not None:
         raise CannotError("it ends in a flattened tensor, not in a dense layer")
     operations, ending = ended(operations)
+    embeds = bool(operations) and operations[0].kind == "embedding"
+    if graph.tokens and not embeds:
+        raise CannotError("it takes whole numbers, and does not look them up as tokens")
     return Network(
         input_shape=layout.shape,
         operations=folded(operations),
         ending=ending,
         axes=layout.axes,
+        tokens=operations[0].weights[0].shape[0] if embeds else 0,
     )
 
 
 def _known(node: OnnxNode) -> None:
     if node.kind not in MAKERS:
         raise CannotError("has no counterpart here")
+    if node.kind == "GRU":
+        check_ends(node)
 
 
 def _begin(graph: OnnxGraph, row: list[OnnxNode]) -> Layout:
@@ -78,7 +88,7 @@ def _begin(graph: OnnxGraph, row: list[OnnxNode]) -> Layout:
     for node in row:
         if node.kind in IMAGES and len(shape) > 1:
             return Layout.channels_first(shape)
-        if node.kind == "Transpose":
+        if node.kind in ("Transpose", "GRU"):
             break
     return Layout.same(shape)
 

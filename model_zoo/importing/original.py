@@ -17,6 +17,7 @@ from model_zoo.importing.sandbox import RUNNING, limit_myself, report
 from wire_protocol.errors import ConfigError
 
 Array = NDArray[Any]
+_WHOLE: Final = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
 _ARGUMENTS: Final = frozenset({
     "activation", "axis", "center", "depth_multiplier", "dilation_rate", "epsilon",
     "filters", "groups", "input_dim", "interpolation", "kernel_size", "max_value",
@@ -37,6 +38,7 @@ def run_onnx(path: Path, x: Array) -> Array:
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
     entry = session.get_inputs()[0]
+    x = x.astype(_WHOLE.get(entry.type, np.float32))
     fixed = entry.shape[0] if isinstance(entry.shape[0], int) else len(x)
     parts = [
         session.run(None, {entry.name: x[start : start + fixed]})[0]

@@ -185,7 +185,7 @@ ONNX: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "no shape": (
         lambda: _mlp_with(lambda m: m.graph.input[0].type.Clear()),
-        "takes no float32",
+        "takes element type 0",
     ),
     "NaN": (
         lambda: _mlp_with(_set("raw_data", np.full(48, np.nan, "<f4").tobytes())),
