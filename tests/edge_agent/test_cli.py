@@ -1,6 +1,7 @@
 """The commands as processes: how they start, what they weigh, how they end."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -50,22 +51,33 @@ def until_line(process: "subprocess.Popen[str]", text: str) -> None:
     pytest.fail(f"the agent ended without saying {text!r}")
 
 
-def test_importing_the_agent_is_quick_and_brings_no_framework() -> None:
-    code = (
-        "import sys, edge_agent.service; "
-        f"print([n for n in {FOREIGN!r} if n in sys.modules])"
-    )
-    times_s = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
+def test_importing_the_agent_is_quick_and_brings_no_framework(tmp_path: Path) -> None:
+    # bytecode is there, as behind every installation
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def import_s(module: str) -> float:
+        """Return processor time, the best of four: a busy clock says nothing of us."""
+        code = (
+            f"import sys, {module}; print([n for n in {FOREIGN!r} if n in sys.modules])"
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.stdout == b"[]\n"
-        times_s.append(after.ru_utime - before.ru_utime)
-    # processor time, the best of three: a busy machine's clock says nothing of us
-    assert min(times_s) < 0.5
+        times_s = []
+        for _ in range(4):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=ROOT,
+                env=environ,
+                capture_output=True,
+                check=True,
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert done.stdout == b"[]\n"
+            times_s.append(after.ru_utime - before.ru_utime)
+        return min(times_s)
+
+    # half a second; on a machine that is slow just now, in numpy's own time
+    assert import_s("edge_agent.service") < max(0.5, 2.5 * import_s("numpy"))
 
 
 ENDINGS = [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
