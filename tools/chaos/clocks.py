@@ -55,7 +55,7 @@ class FalseClock:
 
     def shift(self, seconds: float) -> None:
         """Show a time that is ``seconds`` from the true one."""
-        write_atomically(self._file, f"{seconds:+.0f}\n".encode())
+        write_atomically(self._file, f"{seconds:+.3f}\n".encode())
 
     def set_to(self, epoch_s: float) -> None:
         """Show ``epoch_s``, in seconds since 1970, and go on from there."""
