@@ -14,6 +14,7 @@ from model_zoo.measured import Measured, Memory, Quality
 from model_zoo.metrics import METRICS, Metric
 from model_zoo.model import Model
 from model_zoo.quantize.record import File, Quantized
+from model_zoo.sequence import shape_after
 from wire_protocol.manifest import FAMILIES, Manifest, Task
 
 _FAMILY_NAMES: Mapping[str, str] = {"tflite": "TFLite (LiteRT)", "onnx": "ONNX"}
@@ -84,9 +85,7 @@ def _facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "Task", model.task
     kind = f"whole numbers below {model.tokens}" if model.tokens else "float32"
     yield "Input", f"{_shape(model.input_shape)} {kind}"
-    shape = model.input_shape
-    for layer in model.layers:
-        shape = layer.output_shape(shape)
+    shape = shape_after(model.layers, model.input_shape)
     yield "Output", f"{_shape(shape)} {_OUTPUTS[model.task]}"
     if model.labels:
         yield "Classes", ", ".join(model.labels)

@@ -38,6 +38,7 @@ class Recurrent(nn.Module):  # type: ignore[misc] # torch is not installed here
                 return self.dense(state[-1])
 
 
+torch.manual_seed(0)
 NETWORKS: dict[str, tuple[nn.Module, Tensor]] = {
     "mlp": (
         nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 3)),

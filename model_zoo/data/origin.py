@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from model_zoo.data.fetch import Download, Fetch, fetch_file
+from model_zoo.user_cache import user_cache
 from wire_protocol.errors import ConfigError
 from wire_protocol.npz import Array, load_arrays
 
@@ -102,15 +103,14 @@ def load_origin(
 
 
 def _cache(origin: Origin, environ: Mapping[str, str]) -> Path:
-    home = environ.get("HOME")
-    cache = environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
-    if not cache:
+    cache = user_cache(environ)
+    if cache is None:
         raise ConfigError(
             f"the data set {origin.name} is not here: EDGEFED_DATA is not set",
             remedy=f"set it to a folder that has {origin.folder}/data.npz; "
             f"{_credit(origin)}",
         )
-    return Path(cache) / "edgefed" / "data"
+    return cache / "data"
 
 
 def _keep(origin: Origin, path: Path, *, fetch: Fetch, convert: Convert) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.runners import Arrays, Runner
+from model_zoo.user_cache import user_cache
 from wire_protocol.errors import ConfigError, TrainingError
 
 NAME: Final = "tflite-runtime"
@@ -34,14 +35,13 @@ _MAX_BLOCK: Final = 1 << 30
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Return where environments are kept, by ``XDG_CACHE_HOME`` or ``HOME``."""
-    home = environ.get("HOME", "")
-    cache = environ.get("XDG_CACHE_HOME") or (home and f"{home}/.cache")
-    if not cache:
+    cache = user_cache(environ)
+    if cache is None:
         raise ConfigError(
             "neither XDG_CACHE_HOME nor HOME says where to keep an environment",
             remedy="set one, or leave out tflite-runtime with --runtimes",
         )
-    return Path(cache) / "edgefed" / "runtimes"
+    return cache / "runtimes"
 
 
 def environment(folder: Path, *, say: Callable[[str], None]) -> Path:

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from model_zoo.importing.constructors import layer_of
+from model_zoo.importing.constructors import layer_of, shape_after
 from model_zoo.importing.conversion import _ended
 from model_zoo.importing.network import Network
 from model_zoo.model import Model, PlanDefaults
@@ -368,9 +368,7 @@ def write(model: onnx.ModelProto, folder: Path) -> Path:
 def outputs_of(network: Network, x: Array) -> Array:
     """Run the operations as layers here, in float64, with the file's ending."""
     layers = tuple(layer_of(operation) for operation in network.operations)
-    shape = network.input_shape
-    for layer in layers:
-        shape = layer.output_shape(shape)
+    shape = shape_after(network.operations, network.input_shape)
     model = Model(
         name="imported",
         data="none",
