@@ -4,8 +4,7 @@ import numpy as np
 
 from model_zoo.importing.folding import batch_norm
 from model_zoo.importing.keras_given import Array, Given, Made
-from model_zoo.importing.network import CannotError, Value
-from model_zoo.norms import EPSILON
+from model_zoo.importing.network import CannotError, Value, epsilon_option
 
 
 def batch_normalization(given: Given) -> Made:
@@ -44,10 +43,7 @@ def group_normalization(given: Given) -> Made:
 
 
 def _epsilon(given: Given) -> dict[str, Value]:
-    epsilon = given.number("epsilon", 1e-3)
-    if not epsilon > 0:
-        raise CannotError(f"epsilon is {epsilon:g}")
-    return {} if epsilon == EPSILON else {"epsilon": epsilon}
+    return epsilon_option(given.number("epsilon", 1e-3))
 
 
 def _scale_and_offset(given: Given) -> tuple[Array, Array]:

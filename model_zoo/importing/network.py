@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.norms import EPSILON
 from wire_protocol.errors import ConfigError
 
 T = TypeVar("T")
@@ -94,6 +95,13 @@ class UnsupportedError(ConfigError):
 
 class CannotError(Exception):
     """This one layer cannot be imported; the text says why."""
+
+
+def epsilon_option(epsilon: float) -> dict[str, Value]:
+    """Return the option of a norm that ``epsilon`` is; none where it is the usual."""
+    if not epsilon > 0:
+        raise CannotError(f"epsilon is {epsilon:g}")
+    return {} if epsilon == EPSILON else {"epsilon": epsilon}
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from wire_protocol.errors import ConfigError
 
 MAX_FILE_BYTES: Final = 300 * 1024 * 1024
 MAX_SIDE: Final = 1 << 20
+_MOST_WHOLES: Final = 16
 _FLOAT: Final = 1
 _WHOLE: Final = (6, 7)
 _DTYPES: Final[Mapping[int, tuple[str, str]]] = {
@@ -54,6 +55,13 @@ class OnnxGraph:
     end: str
     input_shape: tuple[int, ...]
     tokens: bool = False
+
+
+def few_wholes(constant: NDArray[Any]) -> tuple[int, ...] | None:
+    """Return the values of axes, sides or places; None where it cannot be such."""
+    if constant.dtype.kind != "i" or constant.size > _MOST_WHOLES:
+        return None
+    return tuple(int(one) for one in constant.reshape(-1))
 
 
 def parse_onnx(path: Path) -> OnnxGraph:

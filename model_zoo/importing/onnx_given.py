@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_zoo.importing.network import CannotError, Operation, finite
-from model_zoo.importing.onnx_file import OnnxNode
+from model_zoo.importing.onnx_file import OnnxNode, few_wholes
 from model_zoo.importing.onnx_layout import Layout
 
 Made = tuple[list[Operation], Layout]
 _LARGEST: Final = 1 << 20
-_MOST_WHOLES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,16 @@ class Given:
         """Return the same as finite float32."""
         return finite(self.constant(place), name=self.node.name)
 
+    def weights_or_zeros(self, place: int, *shape: int) -> NDArray[np.float32]:
+        """Return the same, or zeros of ``shape`` where there is no such input."""
+        return self.weights(place) if self.has(place) else np.zeros(shape, np.float32)
+
     def wholes(self, place: int) -> tuple[int, ...]:
         """Return the constant that is input number ``place``: a few whole numbers."""
-        value = self.constant(place)
-        if value.dtype.kind != "i" or value.size > _MOST_WHOLES:
+        value = few_wholes(self.constant(place))
+        if value is None:
             raise CannotError(f"its input {place} is not a few whole numbers")
-        return tuple(int(one) for one in value.reshape(-1))
+        return value
 
     def has(self, place: int) -> bool:
         """Tell whether there is an input number ``place``."""
@@ -89,3 +92,16 @@ class Given:
         """Return an operation of this node's name; ``weights`` are its own."""
         weights = options.pop("weights", ())
         return Operation(kind, args, options, weights, source=self.node.name)
+
+    def convolution(self) -> tuple[NDArray[np.float32], int]:
+        """Return a convolution's kernel, as the file has it, and its stride."""
+        self.layout.need_channels_first()
+        rank, kernel = len(self.layout.shape) - 1, self.weights(1)
+        ones, size = (1,) * rank, kernel.shape[2:]
+        if kernel.ndim != rank + 2 or 0 in kernel.shape:
+            raise CannotError(f"its kernel is {list(kernel.shape)}")
+        if self.sizes("dilations", ones) != ones:
+            raise CannotError("dilations are not 1")
+        if self.sizes("kernel_shape", size) != size:
+            raise CannotError("kernel_shape is not its kernel's")
+        return kernel, self.equal("strides", ones)

@@ -55,19 +55,10 @@ def _softmax(kind: str) -> Callable[[Given], Made]:
 
 
 def _conv(given: Given) -> Made:
-    given.layout.need_channels_first()
-    *sides, channels = given.layout.shape
-    rank, kernel = len(sides), given.weights(1)
-    ones = (1,) * rank
-    if kernel.ndim != rank + 2 or 0 in kernel.shape:
-        raise CannotError(f"its kernel is {list(kernel.shape)}")
+    kernel, stride = given.convolution()
     outputs, _, *size = kernel.shape
-    if given.sizes("dilations", ones) != ones:
-        raise CannotError("dilations are not 1")
-    if given.sizes("kernel_shape", tuple(size)) != tuple(size):
-        raise CannotError("kernel_shape is not its kernel's")
-    stride, group = given.equal("strides", ones), given.whole("group", 1)
-    bias = given.weights(2) if given.has(2) else np.zeros(outputs, np.float32)
+    rank, channels = len(size), given.layout.shape[-1]
+    group, bias = given.whole("group", 1), given.weights_or_zeros(2, outputs)
     before, padding = _padding(given, tuple(size), stride=stride)
     options = {"stride": stride, "padding": padding}
     if group == 1:

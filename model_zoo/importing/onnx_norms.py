@@ -3,9 +3,8 @@
 import numpy as np
 
 from model_zoo.importing.folding import batch_norm
-from model_zoo.importing.network import CannotError, Value
+from model_zoo.importing.network import CannotError, Value, epsilon_option
 from model_zoo.importing.onnx_given import Given, Made
-from model_zoo.norms import EPSILON
 
 
 def batch_normalization(given: Given) -> Made:
@@ -35,7 +34,7 @@ def layer_normalization(given: Given) -> Made:
     if given.whole("axis", -1) not in (-1, rank) or layout.axes[-1:] != (rank - 1,):
         raise CannotError("it is not over the channels alone")
     scale = given.weights(1)
-    offset = given.weights(2) if given.has(2) else np.zeros_like(scale)
+    offset = given.weights_or_zeros(2, *scale.shape)
     if scale.shape != layout.shape[-1:] or offset.shape != scale.shape:
         raise CannotError("it has not one value for each channel")
     weights = (layout.ours(scale), layout.ours(offset))
@@ -61,7 +60,4 @@ def group_normalization(given: Given) -> Made:
 
 def _epsilon(given: Given) -> dict[str, Value]:
     # the file has it in float32: 1e-5 is not quite that
-    epsilon = float(f"{given.number('epsilon', 1e-5):.6g}")
-    if not epsilon > 0:
-        raise CannotError(f"epsilon is {epsilon:g}")
-    return {} if epsilon == EPSILON else {"epsilon": epsilon}
+    return epsilon_option(float(f"{given.number('epsilon', 1e-5):.6g}"))

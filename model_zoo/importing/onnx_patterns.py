@@ -14,12 +14,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.importing.onnx_file import OnnxGraph, OnnxNode
+from model_zoo.importing.onnx_file import OnnxGraph, OnnxNode, few_wholes
 
 _STATES: Final = ("length", "direction", "batch", "units")
 _LAST_STATE: Final = ("direction", "batch", "units")
 _ALL, _LAST = ("batch", "length", "units"), ("batch", "units")
-_MOST_AXES: Final = 8
 _MOST_STEPS: Final = 32
 """Nodes between a recurrent unit and what takes its states: a few, in real files."""
 
@@ -27,17 +26,15 @@ _MOST_STEPS: Final = 32
 def simplified(graph: OnnxGraph) -> OnnxGraph:
     """Return the graph with every pattern put together, and nothing unneeded."""
     file = _File.of(graph)
+    patterns = {
+        "GRU": file.recurrent,
+        "InstanceNormalization": file.group_norm,
+        "ReduceMean": file.signal_mean,
+    }
     made: dict[str, OnnxNode] = {}
     for node in graph.nodes:
-        found = None
-        if node.kind == "GRU":
-            found = file.recurrent(node)
-        elif node.kind == "InstanceNormalization":
-            found = file.group_norm(node)
-        elif node.kind == "ReduceMean":
-            found = file.signal_mean(node)
-        if found is not None:
-            made.update((one.gives[0], one) for one in found)
+        found = patterns[node.kind](node) if node.kind in patterns else None
+        made.update((one.gives[0], one) for one in found or ())
     nodes = [node for node in graph.nodes if not set(node.gives) & made.keys()]
     return replace(graph, nodes=_needed([*nodes, *made.values()], graph))
 
@@ -74,7 +71,7 @@ class _File:
     def recurrent(self, node: OnnxNode) -> list[OnnxNode] | None:
         """Put a unit together with what brings the batch to the front again."""
         before = self._before(node, "Transpose")
-        if before is None or len(node.takes) < 3 or not before.takes:
+        if before is None or len(node.takes) < 3:
             return None
         order = before.attributes.get("perm")
         if not isinstance(order, tuple) or len(order) != 3 or order[1] != 0:
@@ -202,9 +199,7 @@ class _File:
         """Return a small constant input of whole numbers; () where it is no such."""
         name = node.takes[place] if place < len(node.takes) else ""
         found = self.graph.constants.get(name)
-        if found is None or found.dtype.kind != "i" or found.size > _MOST_AXES:
-            return ()
-        return tuple(int(one) for one in found.reshape(-1))
+        return () if found is None else few_wholes(found) or ()
 
     def _floats(self, node: OnnxNode) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return scales and offsets of a normalization; none where they are no such."""
@@ -219,12 +214,12 @@ class _File:
             if tensor in self.graph.constants:
                 return not self.graph.constants[tensor].any()
             node = self.giver.get(tensor)
-            if node is None or node.kind not in ("Expand", "Slice") or not node.takes:
-                return (
-                    node is not None
-                    and node.kind == "ConstantOfShape"
-                    and node.attributes.get("value", 0.0) == 0.0
-                )
+            if node is None:
+                return False
+            if node.kind == "ConstantOfShape":
+                return node.attributes.get("value", 0.0) == 0.0
+            if node.kind not in ("Expand", "Slice") or not node.takes:
+                return False
             tensor = node.takes[0]
         return False
 

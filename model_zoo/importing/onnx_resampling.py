@@ -6,6 +6,7 @@ import numpy as np
 
 from model_zoo.importing.network import CannotError
 from model_zoo.importing.onnx_given import Given, Made
+from model_zoo.windows import Padding, Span
 
 _NEAREST: Final = frozenset(
     [
@@ -15,8 +16,9 @@ _NEAREST: Final = frozenset(
     ]
 )
 """Which all repeat every pixel when it is enlarged a whole number of times."""
-_WIDER: Final = 3
-"""By how many zeros a kernel may grow until its output is cut where ours is, and 1."""
+_PADDINGS: Final[tuple[Padding, ...]] = ("valid", "same")
+_MOST_ZEROS: Final = 2
+"""That a kernel may grow by until its output is cut where ours is."""
 
 
 def conv_transpose(given: Given) -> Made:
@@ -25,28 +27,23 @@ def conv_transpose(given: Given) -> Made:
     PyTorch cuts the output as it is told, we as TensorFlow does. A kernel of 3 with a
     stride of 2, padding 1 and output padding 1 is one of 4 here that ends in zeros.
     """
-    given.layout.need_channels_first()
-    *sides, channels = given.layout.shape
-    rank, kernel = len(sides), given.weights(1)
-    ones = (1,) * rank
-    if kernel.ndim != rank + 2 or 0 in kernel.shape or kernel.shape[0] != channels:
+    kernel, stride = given.convolution()
+    channels, outputs, *size = kernel.shape
+    if channels != given.layout.shape[-1]:
         raise CannotError(f"its kernel is {list(kernel.shape)}")
-    _, outputs, *size = kernel.shape
     if given.whole("group", 1) != 1:
         raise CannotError("it has groups")
-    if given.sizes("dilations", ones) != ones:
-        raise CannotError("dilations are not 1")
-    if given.sizes("kernel_shape", tuple(size)) != tuple(size):
-        raise CannotError("kernel_shape is not its kernel's")
     if "output_shape" in given.node.attributes:
         raise CannotError("it has an output_shape instead of pads")
     given.only("auto_pad", "NOTSET")
-    stride = given.equal("strides", ones)
     padding, zeros = _as_ours(given, tuple(size), stride=stride)
     kernel = np.pad(kernel, ((0, 0), (0, 0), *((0, more) for more in zeros)))
-    bias = given.weights(2) if given.has(2) else np.zeros(outputs, np.float32)
+    rank = len(size)
     order = (*range(2, rank + 2), 1, 0)
-    weights = (np.ascontiguousarray(kernel.transpose(order)), bias)
+    weights = (
+        np.ascontiguousarray(kernel.transpose(order)),
+        given.weights_or_zeros(2, outputs),
+    )
     wide: Any = kernel.shape[2:] if rank == 2 else kernel.shape[2]
     made = given.op(
         f"conv{rank}d_transpose",
@@ -61,41 +58,35 @@ def conv_transpose(given: Given) -> Made:
 
 def _as_ours(
     given: Given, size: tuple[int, ...], *, stride: int
-) -> tuple[str, tuple[int, ...]]:
+) -> tuple[Padding, list[int]]:
     """Return our padding, and how many zeros each side of the kernel ends in."""
     rank = len(size)
     pads = given.sizes("pads", (0,) * (2 * rank))
     longer = given.sizes("output_padding", (0,) * rank)
-    cuts = [
-        (before, after - more)
-        for before, after, more in zip(pads[:rank], pads[rank:], longer, strict=True)
-    ]
-    for padding in ("valid", "same"):
-        zeros = [
-            next(
-                (
-                    more
-                    for more in range(_WIDER)
-                    if (before, after + more)
-                    == _cut(window + more, stride, padding=padding)
-                ),
-                None,
-            )
-            for window, (before, after) in zip(size, cuts, strict=True)
+    sides = list(zip(size, pads[:rank], pads[rank:], longer, strict=True))
+    for padding in _PADDINGS:
+        found = [
+            [
+                zeros
+                for zeros in range(_MOST_ZEROS + 1)
+                if _cut(window + zeros, stride, padding=padding)
+                == (before, after - more + zeros)
+            ]
+            for window, before, after, more in sides
         ]
-        if None not in zeros:
-            return padding, tuple(more for more in zeros if more is not None)
+        if all(found):
+            return padding, [zeros[0] for zeros in found]
     raise CannotError(
-        f"its output is cut by {cuts[0]} at the ends, which no padding here does"
+        f"its output is cut by {list(pads)} at the ends, which no padding here does"
     )
 
 
-def _cut(window: int, stride: int, *, padding: str) -> tuple[int, int]:
+def _cut(window: int, stride: int, *, padding: Padding) -> tuple[int, int]:
     """Return what our padding cuts off the output; negative: what it adds."""
-    total = window - stride
-    if total < 0 or padding == "valid":
-        return 0, min(total, 0)
-    return total // 2, total - total // 2
+    # as the convolution that leads back would pad: each input its own window
+    length = stride if padding == "same" else max(stride, window)
+    span = Span.over(length, window=window, stride=stride, padding=padding)
+    return span.before, span.after
 
 
 def resize(given: Given) -> Made:

@@ -33,7 +33,7 @@ def gru(given: Given) -> Made:
     _check_usual(given)
     kernel, recurrent = given.weights(1), given.weights(2)
     units = recurrent.shape[-1] if recurrent.ndim else 0
-    bias = given.weights(3) if given.has(3) else np.zeros((1, 6 * units), np.float32)
+    bias = given.weights_or_zeros(3, 1, 6 * units)
     for array, sides in (
         (kernel, (3 * units, inputs)),
         (recurrent, (3 * units, units)),
