@@ -80,14 +80,20 @@ def bare_packages() -> list[str]:
     return sorted(found)
 
 
+def keeping_bytecode(folder: str) -> dict[str, str]:
+    """Return our environment, in which Python keeps bytecode in ``folder``."""
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environ
+
+
 def import_seconds() -> float:
     """Return the median time of importing the agent, less Python's own start.
 
     Bytecode is there, as behind every installation, whatever the environment says.
     """
-    with tempfile.TemporaryDirectory() as bytecode:
-        environ = {**os.environ, "PYTHONPYCACHEPREFIX": bytecode}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as folder:
+        environ = keeping_bytecode(folder)
 
         def timed(code: str) -> float:
             began = time.perf_counter()

@@ -1,7 +1,6 @@
 """The commands as processes: how they start, what they weigh, how they end."""
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge_agent.agents import write_examples
+from tools.bench_agent import keeping_bytecode
 
 ROOT = Path(__file__).parents[2]
 EDGEFED = [sys.executable, "-m", "tools.cli"]
@@ -53,8 +53,7 @@ def until_line(process: "subprocess.Popen[str]", text: str) -> None:
 
 def test_importing_the_agent_is_quick_and_brings_no_framework(tmp_path: Path) -> None:
     # bytecode is there, as behind every installation
-    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    environ = keeping_bytecode(str(tmp_path))
 
     def import_s(module: str) -> float:
         """Return processor time, the best of four: a busy clock says nothing of us."""
