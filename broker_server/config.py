@@ -12,7 +12,7 @@ from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
 from wire_protocol.messages import MAX_STALENESS, TrainingPlan
-from wire_protocol.settings import check_loopback, load_settings
+from wire_protocol.settings import check_login, check_secure, load_settings
 from wire_protocol.topics import check_name
 
 
@@ -42,16 +42,32 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSection:
-    """Which MQTT broker to use; without ``host`` the server starts its own."""
+    """Which MQTT broker to use; without ``host`` the server starts its own.
+
+    Attributes:
+        host: Its name or address.
+        port: 1883, or the TLS port.
+        embedded: Whether to start it.
+        kind: Of one that is started.
+        protocol: Of MQTT.
+        tls: Whether to use TLS; unset: if there is a fleet, see ``SecuritySection``.
+        authority: Whose certificates the broker shows; unset: the fleet's.
+        username: For brokers that know no certificates.
+        password_file: Of ``username``, for its owner only.
+    """
 
     host: str | None = None
     port: int = 1883
     embedded: bool | None = None
     kind: Literal["auto", "mosquitto", "amqtt"] = "auto"
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    tls: bool | None = None
+    authority: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
 
     def __post_init__(self) -> None:
-        check_loopback(self.address)
+        check_login(self.username, self.password_file)
         least = 0 if self.starts_own else 1
         _check_range("port", self.port, least=least, most=65_535)
 
@@ -64,6 +80,17 @@ class BrokerSection:
     def starts_own(self) -> bool:
         """Whether the broker is a child of the server."""
         return self.host is None if self.embedded is None else self.embedded
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySection:
+    """Who belongs to the fleet.
+
+    ``fleet_dir`` is what ``edgefed fleet init`` made. Without it everybody on this
+    machine may take part, and nobody else.
+    """
+
+    fleet_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +219,7 @@ class ServerConfig:
     server: ServerSection
     model: ModelSection
     broker: BrokerSection = field(default_factory=BrokerSection)
+    security: SecuritySection = field(default_factory=SecuritySection)
     round: RoundSection = field(default_factory=RoundSection)
     plan: PlanSection = field(default_factory=PlanSection)
     codec: CodecSection = field(default_factory=CodecSection)
@@ -199,11 +227,25 @@ class ServerConfig:
     convergence: ConvergenceSection = field(default_factory=ConvergenceSection)
 
     def __post_init__(self) -> None:
+        check_secure(
+            self.broker.address,
+            identified=self.security.fleet_dir is not None,
+            tls=self.uses_tls,
+            remedy="make a fleet with 'edgefed fleet init' and name its folder in "
+            "[security] fleet_dir",
+        )
         if self.convergence.patience and not self.round.evaluate:
             raise ConfigError(
                 "[convergence] patience needs the devices' evaluations",
                 remedy="set [round] evaluate = true, or patience = 0",
             )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the broker is met by TLS."""
+        if self.broker.tls is None:
+            return self.security.fleet_dir is not None
+        return self.broker.tls
 
     def training_plan(self) -> TrainingPlan:
         """Return what devices are asked to do."""

@@ -14,6 +14,7 @@ from broker_server.acceptance import RefusedUpdateError, Terms, accept, head_of
 from broker_server.receipts import Receipts
 from broker_server.records import Participant, Update
 from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
+from broker_server.roster import EVERYBODY, Roster
 from broker_server.round_events import Declined, LateReported, Reported
 from broker_server.uplink import Advance, Uplink
 from wire_protocol.blobs import Block, Need
@@ -72,12 +73,14 @@ class Intake:
         memory: Memory,
         uplink: Uplink,
         size: int,
+        roster: Roster = EVERYBODY,
     ) -> None:
         self._topics = topics
         self._outlets = outlets
         self._memory = memory
         self._uplink = uplink
         self._size = size
+        self._roster = roster
         self._offer: RoundOffer | None = None
         self._receipts = Receipts()
         self._dealt_with: list[tuple[str, str]] = []
@@ -181,6 +184,8 @@ class Intake:
         """Take a message; return what it means for the round, if anything."""
         try:
             levels = self._topics.levels(topic)
+            if levels[0] == "d":
+                self._roster.check_admitted(levels[1])
             if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
                 self._heard.add(levels[1])
             return self._receive(levels, payload, conn=conn)
@@ -295,7 +300,8 @@ class Intake:
         """Judge a whole update, by the terms of the round that it is of."""
         number = self._offer.round if self._offer else 0
         try:
-            message, body = head_of(blob)
+            frame = self._unsealed(device, blob)
+            message, body = head_of(frame)
             number = message.round
             if self._offer is not None and number == self._offer.round:
                 terms = Terms.of(self._offer)
@@ -307,10 +313,16 @@ class Intake:
         participant = self._participant(
             device, transfer, message, version=terms.version, size=len(blob)
         )
-        update = Update(participant, blob)
+        update = Update(participant, frame)
         if self._offer is not None and number == self._offer.round:
             return Reported(number, device, transfer, update)
         return LateReported(number, device, transfer, terms.version, update)
+
+    def _unsealed(self, device: str, blob: bytes) -> bytes:
+        try:
+            return self._roster.unseal(device, self._topics.device(device, "up"), blob)
+        except DecodeError as error:
+            raise RefusedUpdateError(error.problem, reason=error.reason) from error
 
     def _refuse(
         self, device: str, transfer: str, error: RefusedUpdateError, *, number: int

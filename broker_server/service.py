@@ -20,6 +20,7 @@ from broker_server.model_line import ModelLine
 from broker_server.patience import Patience
 from broker_server.publications import Phase, round_line, server_info, server_state
 from broker_server.records import RoundRecord
+from broker_server.roster import EVERYBODY, Roster
 from broker_server.round_book import RoundBook
 from broker_server.round_states import Failed, Merging, State, Waiting, missed
 from broker_server.storage_error import StorageError
@@ -46,12 +47,14 @@ class Service:
         store: Store,
         link: Link,
         clocks: Clocks | None = None,
+        roster: Roster = EVERYBODY,
     ) -> None:
         self._config = config
         self._artifact = artifact
         self._store = store
         self._link = link
         self._clocks = clocks or Clocks()
+        self._roster = roster
         self._line = ModelLine(config, artifact, store)
         self._book = RoundBook(config, artifact, store, self._clocks)
         self._inbox = Inbox()
@@ -88,6 +91,7 @@ class Service:
                 clocks=self._clocks,
                 layout=self._artifact.manifest.layout,
                 tip=lambda: self.version,
+                roster=self._roster,
             )
             self._mailer = wiring.mailer
             self._announcer, self._intake = wiring.announcer, wiring.intake
@@ -194,8 +198,6 @@ class Service:
                 self._connected = False
             case Stopped():
                 self._ending = "stopped"
-            case _:
-                pass
 
     # --- rounds ---------------------------------------------------------------------
 
@@ -251,12 +253,8 @@ class Service:
 
     def _wait_no_longer(self, number: int, device: str) -> None:
         if number == self._tally.number and device in self._absent():
-            _log.warning(
-                "round %d no longer waits for %s: offline for %g s",
-                number,
-                device,
-                self._patience.grace_s,
-            )
+            told = "round %d no longer waits for %s: offline for %g s"
+            _log.warning(told, number, device, self._patience.grace_s)
             self._feed(round_events.Declined(number, device))
 
     def _invite(self) -> None:

@@ -11,6 +11,7 @@ from broker_server.distribution import Distribution
 from broker_server.intake import Intake, Outlets
 from broker_server.late_updates import memory_of
 from broker_server.mailer import Mailer
+from broker_server.roster import Roster
 from broker_server.store import Store
 from broker_server.uplink import Uplink, max_update_bytes
 from wire_protocol.link import Link
@@ -37,6 +38,7 @@ def wire(
     clocks: Clocks,
     layout: ParamLayout,
     tip: Callable[[], int],
+    roster: Roster,
 ) -> Wiring:
     """Return the parts for a model of ``layout``; their tasks run in ``group``.
 
@@ -72,5 +74,6 @@ def wire(
         memory=memory_of(store, config, layout=layout.digest, tip=tip),
         uplink=uplink,
         size=layout.federated.size,
+        roster=roster,
     )
     return Wiring(mailer, announcer, distribution, intake)

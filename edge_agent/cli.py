@@ -10,14 +10,18 @@ from pathlib import Path
 
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.feeding import Fed, open_examples
+from edge_agent.membership import IdentityFolder
 from edge_agent.memory import first_connection
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, candidates, probe, working_runtime
 from edge_agent.runtimes import RUNTIMES
 from edge_agent.service import Service
 from edge_agent.state_files import StateFiles, held_alone
+from wire_protocol.envelope import as_it_is
 from wire_protocol.errors import INTERRUPTED, TrainingError
 from wire_protocol.mqtt import MqttLink
+from wire_protocol.sealed_link import SealedLink
+from wire_protocol.topics import Topics
 
 log = logging.getLogger("edge_agent")
 
@@ -99,15 +103,24 @@ async def _take_part(
         examples.store.count(),
         examples.store.source,
     )
-    settings = link_settings(config, first_connection=first_connection(files))
+    identity = None
+    if config.security.identity_dir is not None:
+        identity = IdentityFolder(config.security.identity_dir)
+    settings = link_settings(
+        config, first_connection=first_connection(files), identity=identity
+    )
+    topics = Topics(config.agent.fleet)
     async with MqttLink(settings) as link:
         service = Service(
-            link,
+            link
+            if identity is None
+            else SealedLink(link, topics=topics, unseal=identity.verifier().unseal),
             config=config,
             store=examples.store,
             feed=examples.feed,
             runtime=runtime,
             files=files,
+            seal=as_it_is if identity is None else identity.signer.seal,
         )
         await service.run(ending)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from edge_agent.data_settings import DataSettings
 from wire_protocol.errors import ConfigError
-from wire_protocol.settings import check_loopback, load_settings
+from wire_protocol.settings import check_login, check_secure, load_settings
 from wire_protocol.topics import check_name
 
 MAX_THREADS = 64
@@ -35,18 +35,39 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Section ``[broker]``: where the fleet meets."""
+    """Section ``[broker]``: where the fleet meets.
 
-    host: str = "127.0.0.1"
-    port: int = 1883
+    ``host`` and ``port``: unset, what the fleet said when the device joined; this
+    machine's port 1883 if it never did. ``tls``: unset, if it joined. ``authority``:
+    whose certificates the broker shows; unset, the fleet's. ``username`` and
+    ``password_file`` are for brokers that know no certificates.
+    """
+
+    host: str | None = None
+    port: int | None = None
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    tls: bool | None = None
+    authority: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
 
     def __post_init__(self) -> None:
-        check_loopback(self.host)
-        if not 1 <= self.port <= 65535:
+        check_login(self.username, self.password_file)
+        if self.port is not None and not 1 <= self.port <= 65535:
             raise ConfigError(
                 f"port is 1 to 65535, not {self.port}", remedy="MQTT's is 1883"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class SecuritySettings:
+    """Section ``[security]``: how this device proves who it is.
+
+    ``identity_dir`` is where ``edgefed agent join`` keeps what makes it a member of its
+    fleet; unset, it is a member of none.
+    """
+
+    identity_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +95,19 @@ class AgentConfig:
     agent: DeviceSettings
     data: DataSettings
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    security: SecuritySettings = field(default_factory=SecuritySettings)
     conditions: ConditionSettings = field(default_factory=ConditionSettings)
+
+    def __post_init__(self) -> None:
+        if self.broker.host is not None:
+            joined = self.security.identity_dir is not None
+            check_secure(
+                self.broker.host,
+                identified=joined,
+                tls=joined if self.broker.tls is None else self.broker.tls,
+                remedy="join the fleet with 'edgefed agent join', which needs "
+                "[security] identity_dir",
+            )
 
 
 def load_config(path: Path) -> AgentConfig:

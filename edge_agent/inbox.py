@@ -7,7 +7,18 @@ from edge_agent.session import Event, Offered, Receipted, RoundClosed
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
 from wire_protocol.messages import RoundOffer, UpdateReceipt
-from wire_protocol.topics import round_number
+from wire_protocol.topics import Topics, round_number
+
+
+def filters(topics: Topics, device: str) -> tuple[str, ...]:
+    """Return what ``device`` subscribes to, for as long as it runs."""
+    return (
+        topics.server_info,
+        topics.round("+"),
+        topics.device(device, "cmd", "receipt"),
+        topics.device(device, "cmd", "need"),
+        topics.device(device, "availability"),
+    )
 
 
 def round_event(level: str, payload: bytes, *, device: str) -> Event:

@@ -24,6 +24,7 @@ from edge_agent.model import HeldModel
 from edge_agent.session import Effect, Fetching, Reporting, State, Training
 from edge_agent.state_files import StateFiles
 from edge_agent.vectors import read_vectors, write_vectors
+from wire_protocol.envelope import split
 from wire_protocol.error_feedback import Sent
 from wire_protocol.errors import DecodeError
 from wire_protocol.framing import expect
@@ -144,7 +145,9 @@ class Memory:
             meant, _ = self._of_last_update(kept)
             if meant.size != size:
                 return None
-            head, payload = expect(ClientUpdate, self.update(kept.transfer))
+            # our own: whether it is signed does not matter
+            _, whole = split(self.update(kept.transfer))
+            head, payload = expect(ClientUpdate, whole)
             return Sent(meant, payload, head.codec, kept.fate).residual()
         except DecodeError as error:
             log.warning("what remained to be sent is lost: %s", error)

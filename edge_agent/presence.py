@@ -1,16 +1,19 @@
 """What a device says of itself: that it is here, what it can do, what it is doing."""
 
+from dataclasses import replace
 from typing import Final
 
-from edge_agent.config import AgentConfig
+from edge_agent.config import AgentConfig, BrokerSettings
 from edge_agent.examples import ExampleStore, MisfitError
+from edge_agent.membership import IdentityFolder
 from edge_agent.probe import Finding
 from edge_agent.reporting import state_note, telemetry_note
 from edge_agent.session import Idle, State
 from wire_protocol.codecs import CODECS
+from wire_protocol.errors import ConfigError
 from wire_protocol.feature_statistics import FeatureStatistics, feature_statistics
 from wire_protocol.framing import frame
-from wire_protocol.link import Link, LinkSettings, Will
+from wire_protocol.link import Link, LinkSettings, Login, TlsFiles, Will
 from wire_protocol.messages import CheckIn
 from wire_protocol.topics import Topics
 
@@ -20,18 +23,63 @@ NEWS: Final = 0.2
 """Part by which the number of examples changes before it is told anew."""
 
 
-def link_settings(config: AgentConfig, *, first_connection: int = 1) -> LinkSettings:
-    """Return how this agent connects, its last will included."""
+def link_settings(
+    config: AgentConfig,
+    *,
+    first_connection: int = 1,
+    identity: IdentityFolder | None = None,
+) -> LinkSettings:
+    """Return how this agent connects, its last will included.
+
+    Raises:
+        ConfigError: ``identity`` is of another device or fleet, or cannot be read.
+        RefusedError: Without it, the broker is another machine.
+    """
     fleet, device = config.agent.fleet, config.agent.device
+    host, port, tls = "127.0.0.1", 1883, None
+    if identity is not None:
+        member = identity.membership()
+        if (member.fleet, member.device) != (fleet, device):
+            raise ConfigError(
+                f"{identity.path} makes this device {member.device!r} of fleet "
+                f"{member.fleet!r}, not {device!r} of {fleet!r}",
+                remedy="correct [agent] device and fleet, or [security] identity_dir",
+            )
+        host, port, tls = member.host, member.port, identity.tls
     return LinkSettings(
-        config.broker.host,
-        config.broker.port,
+        config.broker.host or host,
+        config.broker.port or port,
         identity=f"edgefed-{fleet}-{device}",
+        tls=_tls(config.broker, tls),
+        login=_login(config.broker),
         protocol=config.broker.protocol,
         will=Will(Topics(fleet).device(device, "availability"), b"offline"),
         first_connection=first_connection,
         max_backlog_bytes=MAX_BACKLOG_BYTES,
     )
+
+
+def _tls(broker: BrokerSettings, member: TlsFiles | None) -> TlsFiles | None:
+    """Return how to meet the broker: as a member does, unless told otherwise."""
+    if broker.tls is False or (member is None and not broker.tls):
+        return None
+    authority = broker.authority
+    if authority is None and member is not None:
+        authority = member.authority
+    if authority is None:
+        raise ConfigError(
+            "[broker] tls needs an authority to trust",
+            remedy="set [broker] authority, or join a fleet",
+        )
+    if member is None or broker.username is not None:
+        return TlsFiles(authority)
+    return replace(member, authority=authority)
+
+
+def _login(broker: BrokerSettings) -> Login | None:
+    if broker.username is None or broker.password_file is None:
+        return None
+    return Login(broker.username, broker.password_file)
 
 
 class Presence:

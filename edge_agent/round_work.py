@@ -85,6 +85,7 @@ class RoundWork:
         store: ExampleStore,
         runtime: Finding,
         clock: Callable[[], float],
+        seal: Callable[[bytes], bytes],
         open_trainer: OpenTrainer = open_trainer,
     ) -> None:
         self._fetcher = fetcher
@@ -94,6 +95,7 @@ class RoundWork:
         self._store = store
         self._runtime = runtime
         self._clock = clock
+        self._seal = seal
         self._open_trainer = open_trainer
         self._cache = ArtifactCache(files)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="training")
@@ -276,7 +278,7 @@ class RoundWork:
             bytes_down=self._memory.record.bytes_down,
             evaluation=result.evaluation,
         )
-        update = frame(head, sent.payload)
+        update = self._seal(frame(head, sent.payload))
         kept = KeptUpdate(offer.round, transfer_id(blob_ref(update)), layout.digest)
         if cancelled.is_set():
             raise CancelledTrainingError("training was cancelled")

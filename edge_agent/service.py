@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import astuple
+from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ from edge_agent.examples import ExampleStore
 from edge_agent.faults import is_fatal, reason_of
 from edge_agent.fetching import Fetcher
 from edge_agent.greeting import Greeting
-from edge_agent.inbox import receipt_event, round_event
+from edge_agent.inbox import filters, receipt_event, round_event
 from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
 from edge_agent.presence import Presence, busy_round, summary
@@ -60,12 +61,8 @@ from edge_agent.session import (
 from edge_agent.state_files import StateFiles, StorageError
 from edge_agent.trainers.trainer import OpenTrainer, open_trainer
 from wire_protocol.blobs import Need
-from wire_protocol.errors import (
-    DecodeError,
-    EdgefedError,
-    Reason,
-    TransportError,
-)
+from wire_protocol.envelope import Seal, as_it_is
+from wire_protocol.errors import DecodeError, EdgefedError, Reason, TransportError
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import (
     Connected,
@@ -107,6 +104,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         open_trainer: OpenTrainer = open_trainer,
         look: Callable[[], Hindrance | None] | None = None,
+        seal: Seal = as_it_is,
     ) -> None:
         self._link = link
         self._device = config.agent.device
@@ -128,6 +126,7 @@ class Service:
             store=store,
             runtime=runtime,
             clock=clock,
+            seal=partial(seal, self._topics.device(self._device, "up")),
             open_trainer=open_trainer,
         )
         self._presence = Presence(
@@ -173,11 +172,7 @@ class Service:
         self._stop = stop
         for topic_filter in (
             *(self._feed.topics if self._feed else ()),
-            self._topics.server_info,
-            self._topics.round("+"),
-            self._topics.device(self._device, "cmd", "receipt"),
-            self._topics.device(self._device, "cmd", "need"),
-            self._topics.device(self._device, "availability"),
+            *filters(self._topics, self._device),
         ):
             try:
                 await self._link.subscribe(topic_filter)

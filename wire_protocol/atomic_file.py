@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 
 
-def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+def write_atomically(path: Path, *parts: bytes | memoryview, mode: int = 0o666) -> None:
     """Write ``path`` so that a power cut leaves the old content or the new.
 
     The content is ``parts``, one after the other. A file in use, even mapped into
-    memory, keeps its old content for who has it open.
+    memory, keeps its old content for who has it open. ``mode`` is who may use it, less
+    the umask; secrets have 0o600.
 
     Raises:
         OSError: It cannot be written; its folder must exist. Nothing is left beside
@@ -17,9 +18,10 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     """
     temporary = path.with_name(f".{path.name}.new")
     try:
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
+        temporary.unlink(missing_ok=True)  # its mode may be another
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(temporary, flags, mode), "wb") as file:  # noqa: PTH123
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -37,6 +37,11 @@ class Reason(StrEnum):
     LOW_BATTERY = "low_battery"
     LOW_DISK = "low_disk"
     TOO_HOT = "too_hot"
+    UNTRUSTED = "untrusted"
+    UNKNOWN_DEVICE = "unknown_device"
+    REVOKED = "revoked"
+    CLAIM_OVER = "claim_over"
+    NAME_TAKEN = "name_taken"
 
 
 class EdgefedError(Exception):
@@ -88,6 +93,13 @@ class DecodeError(EdgefedError):
     def __init__(self, problem: str, *, reason: Reason = Reason.MALFORMED) -> None:
         super().__init__(problem)
         self.reason = reason
+
+
+class TrustError(DecodeError):
+    """What came is not signed by who must have signed it: drop it, count it, go on."""
+
+    def __init__(self, problem: str, *, reason: Reason = Reason.UNTRUSTED) -> None:
+        super().__init__(problem, reason=reason)
 
 
 class EmptyRoundError(EdgefedError):

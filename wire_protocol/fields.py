@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeVar, cast
 
-from wire_protocol.errors import DecodeError
+from wire_protocol.errors import DecodeError, Reason
 
 MAX_TEXT = 256
 _Item = TypeVar("_Item", str, dict[str, object])
@@ -90,6 +90,14 @@ class Fields:
         if type(value) is not bool:
             raise self._unexpected(name, "true or false")
         return value
+
+    def reason(self) -> Reason:
+        """Read ``reason``, one of the enum's."""
+        text = self.text("reason", longest=32)
+        try:
+            return Reason(text)
+        except ValueError as error:
+            raise self._unexpected("reason", "a known reason") from error
 
     def texts(self, name: str, *, most: int) -> tuple[str, ...]:
         """Read a list of at most ``most`` strings."""

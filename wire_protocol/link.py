@@ -9,6 +9,7 @@ This module is pure.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
 from wire_protocol.errors import ConfigError
@@ -32,12 +33,34 @@ class Will:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What TLS needs, in PEM: whom we trust, and who we are; read at each connection.
+
+    ``authority`` is whose certificates a broker may show. Without ``certificate`` and
+    ``key`` the broker must know us by other means.
+    """
+
+    authority: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A name and the file with its password, for brokers that know no certificates."""
+
+    username: str
+    password_file: Path
+
+
+@dataclass(frozen=True, slots=True)
 class LinkSettings:
     """Where the broker is, who we are, and how patient the link is.
 
     ``identity`` is the MQTT client id; it must be stable and unique, or two links
     will push each other off the broker for ever. ``first_connection`` is the number of
     the first connection; whoever remembers it across restarts can tell stale wills.
+    Without ``tls`` everything is sent in clear.
     """
 
     host: str
@@ -52,6 +75,8 @@ class LinkSettings:
     ack_timeout_s: float = 30.0
     max_payload_bytes: int = MAX_PAYLOAD_BYTES
     max_backlog_bytes: int = MAX_BACKLOG_BYTES
+    tls: TlsFiles | None = None
+    login: Login | None = None
 
     def __post_init__(self) -> None:
         if not self.host or not 1 <= self.port <= 65535:

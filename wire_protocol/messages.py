@@ -20,6 +20,13 @@ from wire_protocol.blobs import (
     BlockList,
     Need,
 )
+from wire_protocol.enrolment import (
+    EnrolGrant,
+    EnrolRefusal,
+    EnrolRequest,
+    JoinToken,
+    RenewalCall,
+)
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.feature_statistics import MAX_CHANNELS, FeatureStatistics
 from wire_protocol.fields import Fields
@@ -290,7 +297,7 @@ class UpdateReceipt:
         return cls(
             round=fields.whole("round", least=1, most=MAX_ROUND),
             transfer=fields.digest("transfer", digits=SHORT_DIGEST),
-            reason=_reason(fields),
+            reason=fields.reason(),
         )
 
 
@@ -306,7 +313,7 @@ class Abandoned:
     def read(cls, fields: Fields) -> Self:
         """Read from a header."""
         return cls(
-            fields.whole("round", least=1, most=MAX_ROUND), reason=_reason(fields)
+            fields.whole("round", least=1, most=MAX_ROUND), reason=fields.reason()
         )
 
 
@@ -321,6 +328,11 @@ Message: TypeAlias = (
     | ClientUpdate
     | UpdateReceipt
     | Abandoned
+    | JoinToken
+    | EnrolRequest
+    | EnrolGrant
+    | EnrolRefusal
+    | RenewalCall
 )
 
 MESSAGES: Final[Mapping[str, type[Message]]] = {
@@ -336,6 +348,11 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {
         ClientUpdate,
         UpdateReceipt,
         Abandoned,
+        JoinToken,
+        EnrolRequest,
+        EnrolGrant,
+        EnrolRefusal,
+        RenewalCall,
     )
 }
 """Every message there is, by the name it has on the wire."""
@@ -351,11 +368,3 @@ def to_header(message: Message) -> dict[str, object]:
         # absent or present once: a list needs no null on the wire
         header[name] = [] if header[name] is None else [header[name]]
     return header
-
-
-def _reason(fields: Fields) -> Reason:
-    text = fields.text("reason", longest=32)
-    try:
-        return Reason(text)
-    except ValueError as error:
-        raise DecodeError(f"{text!r} is no reason") from error

@@ -21,6 +21,7 @@ from wire_protocol.link import (
     Received,
     Traffic,
 )
+from wire_protocol.tls import client_context, password, tls_problem
 from wire_protocol.traffic import socket_traffic
 
 FAREWELL_S: Final = 2.0
@@ -64,6 +65,9 @@ class Wire(aiomqtt.Client):
             keepalive=settings.keepalive_s,
             timeout=settings.connack_timeout_s,
             socket_options=_NO_DELAY,
+            tls_context=client_context(settings.tls) if settings.tls else None,
+            username=settings.login.username if settings.login else None,
+            password=password(settings.login) if settings.login else None,
         )
         self.version = version
         self.conn = conn
@@ -154,6 +158,9 @@ class Wire(aiomqtt.Client):
 
     def _explained(self, error: aiomqtt.MqttError) -> TransportError:
         where = f"{self._settings.host}:{self._settings.port}"
+        problem = tls_problem(error) if self._settings.tls else None
+        if problem is not None:
+            return TransportError(f"{where}: {problem[0]}", remedy=problem[1])
         if not self._reached:
             return TransportError(
                 f"no MQTT broker answers on {where} ({error})",
@@ -165,7 +172,10 @@ class Wire(aiomqtt.Client):
         return VersionRefusedError(
             f"{where} accepts connections but does not answer MQTT {self.version} "
             f"within {self._settings.connack_timeout_s:g} s",
-            remedy="check that an MQTT broker, without TLS, listens there",
+            remedy="check that an MQTT broker with TLS listens there, and that this "
+            "certificate is not revoked"
+            if self._settings.tls
+            else "check that an MQTT broker, without TLS, listens there",
         )
 
     def _on_connect(

@@ -83,24 +83,37 @@ def read_settings(
     return _Reader(source, folder).section(cls, mapping, name="")
 
 
-def check_loopback(host: str) -> str:
-    """Return ``host`` if it is this machine.
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is this machine, by its address or as localhost."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_secure(host: str, *, identified: bool, tls: bool, remedy: str) -> None:
+    """Check that what goes to the broker on ``host`` may go there.
 
     Raises:
-        RefusedError: It is another one. Without TLS, everything sent there could be
-            read and changed on the way.
+        RefusedError: It is another machine, and there is no TLS, or nobody could tell
+            who is who. Everything could be read, changed and invented on the way.
     """
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise RefusedError(
-            f"broker host {host!r:.80} is not this machine, and plain MQTT would cross "
-            "the network unprotected",
-            remedy="use 127.0.0.1 (TLS is not available yet)",
+    if is_loopback(host) or (identified and tls):
+        return
+    lacking = "nobody proves who they are" if tls else "plain MQTT can be read by all"
+    raise RefusedError(
+        f"broker host {host!r:.80} is not this machine, and {lacking}",
+        remedy=remedy if not identified else "leave [broker] tls out, or set it true",
+    )
+
+
+def check_login(username: str | None, password_file: Path | None) -> None:
+    """Raise ``ConfigError`` unless a name comes with a password, or neither does."""
+    if (username is None) != (password_file is None):
+        raise ConfigError(
+            "username and password_file belong together",
+            remedy="set both, or neither where certificates are used",
         )
-    return host
 
 
 @dataclass(frozen=True, slots=True)

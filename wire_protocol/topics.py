@@ -83,6 +83,26 @@ class Topics:
         """A topic of ``device``; ``+`` for the filter over all devices."""
         return "/".join((self.root, "d", device, *rest))
 
+    def enrolment(self, claim: str, *rest: str) -> str:
+        """A topic of ``claim``; ``+`` for the filter over all claims."""
+        return "/".join((self.root, "enroll", claim, *rest))
+
+    def is_sealed(self, topic: str) -> bool:
+        """Whether what is said on ``topic`` bears the fleet's signature.
+
+        That is all that a device acts on: greetings, offers, commands, enrolment. Of a
+        ``need`` only the device's own update can come.
+        """
+        if not topic.startswith(self.root + "/"):
+            return False
+        match topic.removeprefix(self.root + "/").split("/"):
+            case ["server", "info"] | ["round", _] | ["enroll", _, "res"]:
+                return True
+            case ["d", _, "cmd", name]:
+                return name != "need"
+            case _:
+                return False
+
     def levels(self, topic: str) -> tuple[str, ...]:
         """Return the levels below the fleet, or raise ``DecodeError``."""
         prefix = self.root + "/"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire_protocol.errors import ConfigError, RefusedError
-from wire_protocol.settings import check_loopback, load_settings, read_settings
+from wire_protocol.settings import check_secure, load_settings, read_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,19 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
-def test_this_machine_is_accepted_as_broker(host: str) -> None:
-    assert check_loopback(host) == host
+def test_this_machine_may_be_met_in_clear(host: str) -> None:
+    check_secure(host, identified=False, tls=False, remedy="")
 
 
 @pytest.mark.parametrize(
     "host", ["192.168.1.10", "0.0.0.0", "::", "broker.example", "localhost.evil", ""]
 )
-def test_another_machine_is_refused_as_broker(host: str) -> None:
-    with pytest.raises(RefusedError, match="TLS is not available yet"):
-        check_loopback(host)
+@pytest.mark.parametrize(
+    ("identified", "tls"), [(False, False), (True, False), (False, True)]
+)
+def test_another_machine_needs_tls_and_identities(
+    host: str, identified: bool, tls: bool
+) -> None:
+    with pytest.raises(RefusedError, match="is not this machine"):
+        check_secure(host, identified=identified, tls=tls, remedy="do")
+    check_secure(host, identified=True, tls=True, remedy="")
