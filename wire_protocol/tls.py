@@ -60,7 +60,7 @@ def tls_problem(error: BaseException) -> tuple[str, str] | None:
             told = cause.verify_message
             return f"the broker's certificate is not accepted: {told}", _WRONG_BROKER
         if isinstance(cause, ssl.SSLError):
-            told = cause.reason or str(cause)
+            told = str(getattr(cause, "reason", None) or cause)
             return f"no TLS: {told.lower().replace('_', ' ')}", _NO_TLS
     return None
 

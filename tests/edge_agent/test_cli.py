@@ -16,6 +16,7 @@ from tools.bench_agent import keeping_bytecode
 ROOT = Path(__file__).parents[2]
 EDGEFED = [sys.executable, "-m", "tools.cli"]
 FOREIGN = (
+    "cryptography",
     *("tensorflow", "torch", "keras", "onnx", "jax"),
     *("broker_server", "model_zoo", "tools"),
     *("onnxruntime", "ai_edge_litert", "tflite_runtime", "numpy.random"),
@@ -166,7 +167,7 @@ def far_broker(folder: Path) -> Path:
         (lambda folder: folder / "none.toml", 2, "copy firmware_configs/examples"),
         (wrong_key, 2, "did you mean 'port'?"),
         (no_examples, 2, "correct [data] examples"),
-        (far_broker, 3, "TLS is not available yet"),
+        (far_broker, 3, "edgefed agent join"),
         (no_runtime, 5, "pip install tflite-runtime"),
     ],
     ids=["no file", "unknown key", "no examples", "far broker", "no runtime"],

@@ -3,6 +3,13 @@
 from typing import Final
 
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
+from wire_protocol.enrolment import (
+    EnrolGrant,
+    EnrolRefusal,
+    EnrolRequest,
+    JoinToken,
+    RenewalCall,
+)
 from wire_protocol.errors import Reason
 from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.messages import (
@@ -89,4 +96,18 @@ EXAMPLES: Final[dict[str, Message]] = {
     ),
     "receipt": UpdateReceipt(round=3, transfer="45" * 8, reason=Reason.ACCEPTED),
     "abandoned": Abandoned(round=3, reason=Reason.BUDGET_SPENT),
+    "join token": JoinToken(
+        host="broker.local", port=8883, fleet="home", claim="claim.0a1b2c3d4e"
+    ),
+    "join token, for one device": JoinToken(
+        host="192.168.1.5",
+        port=8883,
+        fleet="home",
+        claim="claim.5f6071829a",
+        device="kitchen",
+    ),
+    "enrol request": EnrolRequest(device="kitchen", hardware="Raspberry Pi 4"),
+    "enrol grant": EnrolGrant(device="kitchen"),
+    "enrol refusal": EnrolRefusal(device="kitchen", reason=Reason.CLAIM_OVER),
+    "renewal call": RenewalCall(seconds_left=864_000),
 }
