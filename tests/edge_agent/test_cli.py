@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 EDGEFED = [sys.executable, "-m", "tools.cli"]
 FOREIGN = (
     "cryptography",
-    *("tensorflow", "torch", "keras", "onnx", "jax"),
+    *("tensorflow", "torch", "keras", "onnx", "jax", "cryptography"),
     *("broker_server", "model_zoo", "tools"),
     *("onnxruntime", "ai_edge_litert", "tflite_runtime", "numpy.random"),
 )
