@@ -75,6 +75,13 @@ def add_commands(
         help="leave out training alone and centrally",
     )
     parser.add_argument(
+        "--secure",
+        dest="protection",
+        action="store_const",
+        const="tls",
+        help="as across machines: TLS, an identity for every device, signatures",
+    )
+    parser.add_argument(
         "--broker", choices=("auto", "mosquitto", "amqtt"), default="auto"
     )
     parser.add_argument(

@@ -13,6 +13,7 @@ from wire_protocol.codecs import codec_named
 from wire_protocol.errors import ConfigError, DecodeError
 
 Preset = Literal["quick", "seed"]
+Protection = Literal["none", "signed", "tls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class DemoPlan:
         seed: Of partition, start, cohorts and the order of examples.
         unseen: Judge on people who never train.
         compare: Also train every device alone, and all data centrally.
+        protection: "tls" is what a fleet across machines has, "signed" is that without
+            TLS (to measure what each costs), "none" a federation on one machine.
     """
 
     data: str
@@ -58,6 +61,7 @@ class DemoPlan:
     seed: int = 0
     unseen: bool = False
     compare: bool = True
+    protection: Protection = "none"
 
     @classmethod
     def suited(cls, data: str, model: Model) -> Self:

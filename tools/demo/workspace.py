@@ -28,6 +28,11 @@ class DeviceFiles:
     examples: Path
     log: Path
 
+    @property
+    def identity(self) -> Path:
+        """What makes it a member, when there is a fleet."""
+        return self.config.parent / "identity"
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -85,6 +90,11 @@ class Workspace:
             devices.append(files)
         return cls(folder, tuple(devices))
 
+    @property
+    def fleet(self) -> Path:
+        """The folder of the fleet's keys, when there is a fleet."""
+        return self.folder / "fleet"
+
     def configure(
         self,
         plan: DemoPlan,
@@ -100,6 +110,10 @@ class Workspace:
         ``server_changes`` replaces the server's.
         """
         address: Section = {"host": "127.0.0.1", "port": port, "protocol": protocol}
+        identified = plan.protection != "none"
+        if identified:
+            address = {**address, "tls": plan.protection == "tls"}
+        fleet: Section = {"fleet_dir": str(self.fleet.absolute())} if identified else {}
         size = len(self.devices)
         _write(
             self.server_config,
@@ -110,6 +124,7 @@ class Workspace:
                     "seed": plan.seed,
                 },
                 "broker": address,
+                "security": fleet,
                 "model": {"artifact": plan.model},
                 "round": {
                     "rounds": plan.rounds,
@@ -143,6 +158,9 @@ class Workspace:
                         **address,
                         "port": device_ports.get(device.name, port),
                     },
+                    "security": {"identity_dir": str(device.identity.absolute())}
+                    if identified
+                    else {},
                     "data": {
                         "examples": str(device.examples.absolute()),
                         "holdout": HOLDOUT,
