@@ -14,11 +14,13 @@ from edge_agent.membership import IdentityFolder
 from edge_agent.memory import first_connection
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, candidates, probe, working_runtime
+from edge_agent.renewal import Renewal
 from edge_agent.runtimes import RUNTIMES
 from edge_agent.service import Service
 from edge_agent.state_files import StateFiles, held_alone
-from wire_protocol.envelope import as_it_is
+from wire_protocol.envelope import Seal, as_it_is
 from wire_protocol.errors import INTERRUPTED, TrainingError
+from wire_protocol.link import Link
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.sealed_link import SealedLink
 from wire_protocol.topics import Topics
@@ -36,6 +38,28 @@ def add_commands(
     leaf = leaves.add_parser("run", help="take part until told to stop")
     leaf.add_argument("--config", type=Path, required=True, metavar="FILE")
     leaf.set_defaults(run=_run)
+
+    leaf = leaves.add_parser("join", help="become a member of a fleet, with a token")
+    leaf.add_argument("--config", type=Path, required=True, metavar="FILE")
+    leaf.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="the token, wiped once it is used; without it, from standard input",
+    )
+    leaf.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="60 if not given"
+    )
+    leaf.add_argument(
+        "--anew", action="store_true", help="give up a membership there is already"
+    )
+    leaf.add_argument("--json", action="store_true", help="print JSON")
+    leaf.set_defaults(run=_join)
+
+    leaf = leaves.add_parser("identity", help="tell who this device is in its fleet")
+    leaf.add_argument("--config", type=Path, required=True, metavar="FILE")
+    leaf.add_argument("--json", action="store_true", help="print JSON")
+    leaf.set_defaults(run=_identity)
 
     leaf = leaves.add_parser("probe", help="tell which runtimes work on this device")
     leaf.add_argument(
@@ -110,19 +134,37 @@ async def _take_part(
         config, first_connection=first_connection(files), identity=identity
     )
     topics = Topics(config.agent.fleet)
-    async with MqttLink(settings) as link:
+    async with MqttLink(settings) as plain:
+        link: Link = plain
+        seal: Seal = as_it_is
+        renewal = None
+        if identity is not None:
+            link = SealedLink(plain, topics=topics, unseal=identity.verifier().unseal)
+            seal = identity.signer.seal
+            renewal = Renewal(link, topics=topics, identity=identity, seal=seal)
         service = Service(
-            link
-            if identity is None
-            else SealedLink(link, topics=topics, unseal=identity.verifier().unseal),
+            link,
             config=config,
             store=examples.store,
             feed=examples.feed,
             runtime=runtime,
             files=files,
-            seal=as_it_is if identity is None else identity.signer.seal,
+            seal=seal,
+            renewal=renewal,
         )
         await service.run(ending)
+
+
+def _join(args: argparse.Namespace) -> int:
+    from edge_agent.joining.cli import run_join  # noqa: PLC0415 - loads cryptography
+
+    return run_join(args)
+
+
+def _identity(args: argparse.Namespace) -> int:
+    from edge_agent.joining.cli import run_identity  # noqa: PLC0415 - the same
+
+    return run_identity(args)
 
 
 def _probe(args: argparse.Namespace) -> int:

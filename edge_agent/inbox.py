@@ -17,6 +17,8 @@ def filters(topics: Topics, device: str) -> tuple[str, ...]:
         topics.round("+"),
         topics.device(device, "cmd", "receipt"),
         topics.device(device, "cmd", "need"),
+        topics.device(device, "cmd", "renew"),
+        topics.device(device, "cmd", "certificate"),
         topics.device(device, "availability"),
     )
 

@@ -3,6 +3,7 @@
     device.key          made here, never leaves it; for its owner only
     device.csr          the request that is sent again at every renewal
     device.crt          what the fleet answered
+    renewed.crt         a new one, until it has been tried
     authority.crt       whose certificates a broker of the fleet shows
     membership.json     written last: fleet, device, broker, and the fleet's key
 
@@ -10,7 +11,7 @@ No module that ``agent run`` imports needs ``cryptography`` for it.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -21,7 +22,7 @@ from wire_protocol.link import TlsFiles
 from wire_protocol.signing import Signer, Verifier, load_key
 
 _MAX_FILE_BYTES: Final = 16_384
-_JOIN: Final = "join with 'edgefed agent join'"
+_JOIN: Final = "join with: edgefed agent join"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Membership:
         host: Of the broker.
         port: Of the broker.
         fleet_key: What the fleet signs with, 64 hex digits.
+        claim: By which claim we joined.
     """
 
     fleet: str
@@ -41,6 +43,7 @@ class Membership:
     host: str
     port: int
     fleet_key: str
+    claim: str
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
@@ -52,6 +55,7 @@ class Membership:
             host=fields.text("host"),
             port=fields.whole("port", least=1, most=65_535),
             fleet_key=fields.digest("fleet_key"),
+            claim=fields.text("claim", longest=48),
         )
 
     def to_json(self) -> bytes:
@@ -86,7 +90,7 @@ class IdentityFolder:
                 remedy=_JOIN,
             ) from error
         except (OSError, DecodeError) as error:
-            raise ConfigError(f"{path}: {error}", remedy=_JOIN + " again") from error
+            raise ConfigError(f"{path}: {error}", remedy=_JOIN + " --anew") from error
 
     @property
     def signer(self) -> Signer:
@@ -106,6 +110,11 @@ class IdentityFolder:
             self.path / "device.key",
         )
 
+    @property
+    def renewed_tls(self) -> TlsFiles:
+        """How we would, with a certificate that is still to be tried."""
+        return replace(self.tls, certificate=self.path / "renewed.crt")
+
     def write(self, name: str, content: bytes) -> None:
         """Write one of the files, for our user only.
 
@@ -114,6 +123,7 @@ class IdentityFolder:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)  # it may have been there, or made as a parent
             write_atomically(self.path / name, content, mode=0o600)
         except OSError as error:
             raise ConfigError(

@@ -50,8 +50,8 @@ def link_settings(
         config.broker.host or host,
         config.broker.port or port,
         identity=f"edgefed-{fleet}-{device}",
-        tls=_tls(config.broker, tls),
-        login=_login(config.broker),
+        tls=tls_files(config.broker, tls),
+        login=login(config.broker),
         protocol=config.broker.protocol,
         will=Will(Topics(fleet).device(device, "availability"), b"offline"),
         first_connection=first_connection,
@@ -59,8 +59,12 @@ def link_settings(
     )
 
 
-def _tls(broker: BrokerSettings, member: TlsFiles | None) -> TlsFiles | None:
-    """Return how to meet the broker: as a member does, unless told otherwise."""
+def tls_files(broker: BrokerSettings, member: TlsFiles | None) -> TlsFiles | None:
+    """Return how to meet the broker: with ``member``'s files, unless told otherwise.
+
+    Raises:
+        ConfigError: TLS is wanted, but nothing says whom to trust.
+    """
     if broker.tls is False or (member is None and not broker.tls):
         return None
     authority = broker.authority
@@ -76,7 +80,8 @@ def _tls(broker: BrokerSettings, member: TlsFiles | None) -> TlsFiles | None:
     return replace(member, authority=authority)
 
 
-def _login(broker: BrokerSettings) -> Login | None:
+def login(broker: BrokerSettings) -> Login | None:
+    """Return the name and the password's file, for brokers that want them."""
     if broker.username is None or broker.password_file is None:
         return None
     return Login(broker.username, broker.password_file)

@@ -30,6 +30,7 @@ from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
 from edge_agent.presence import Presence, busy_round, summary
 from edge_agent.probe import Finding
+from edge_agent.renewal import Renewal
 from edge_agent.round_work import RoundWork
 from edge_agent.session import (
     Abandon,
@@ -64,13 +65,7 @@ from wire_protocol.blobs import Need
 from wire_protocol.envelope import Seal, as_it_is
 from wire_protocol.errors import DecodeError, EdgefedError, Reason, TransportError
 from wire_protocol.framing import expect, frame
-from wire_protocol.link import (
-    Connected,
-    Disconnected,
-    Link,
-    LinkEvent,
-    Received,
-)
+from wire_protocol.link import Connected, Disconnected, Link, LinkEvent, Received
 from wire_protocol.messages import Abandoned, RoundOffer
 from wire_protocol.topics import Topics
 
@@ -105,6 +100,7 @@ class Service:
         open_trainer: OpenTrainer = open_trainer,
         look: Callable[[], Hindrance | None] | None = None,
         seal: Seal = as_it_is,
+        renewal: Renewal | None = None,
     ) -> None:
         self._link = link
         self._device = config.agent.device
@@ -129,6 +125,7 @@ class Service:
             seal=partial(seal, self._topics.device(self._device, "up")),
             open_trainer=open_trainer,
         )
+        self._renewal = renewal
         self._presence = Presence(
             link,
             topics=self._topics,
@@ -246,7 +243,9 @@ class Service:
                     self._dropped[error.reason] += 1
                     log.warning("dropped a message on %s: %s", topic, error)
 
-    def _receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def _receive(  # noqa: C901 - a case for each
+        self, topic: str, payload: bytes, *, retained: bool
+    ) -> None:
         if self._feed is not None and topic in self._feed.topics:
             self._feed.receive(topic, payload, retained)
             return
@@ -264,6 +263,8 @@ class Service:
                 self._happen(receipt)
             case ("d", self._device, "cmd", "need"):
                 self._outbox.take(expect(Need, payload)[0])
+            case ("d", self._device, "cmd", "renew" | "certificate") if self._renewal:
+                self._renewal.receive(payload, begin=self._chores.begin)
             case ("d", self._device, "availability"):
                 # the will of an earlier connection came after we were back
                 if payload == b"offline" and not retained and self._connection.up:

@@ -77,6 +77,10 @@ class TransportError(EdgefedError):
     exit_code = 4
 
 
+class ShutOutError(TransportError):
+    """The broker refuses who we are, or is not ours: people must act. Exit code 4."""
+
+
 class TrainingError(EdgefedError):
     """A runtime or the local work failed. Exit code 5."""
 

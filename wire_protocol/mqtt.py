@@ -20,7 +20,7 @@ from typing import Final, Self
 
 import aiomqtt
 
-from wire_protocol.errors import TransportError
+from wire_protocol.errors import ShutOutError, TransportError
 from wire_protocol.link import (
     Connected,
     Disconnected,
@@ -34,6 +34,8 @@ from wire_protocol.mqtt_wire import FAREWELL_S, VersionRefusedError, Wire
 
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
+_SHUT_OUT_S: Final = 60.0
+"""How long at most to wait where only people can help."""
 _STEADY_S: Final = 5.0
 """A connection that held so long was good; two links of one name lose theirs sooner."""
 _SYSTEM_JITTER: Final = SystemRandom().random
@@ -159,15 +161,20 @@ class MqttLink:
         failures = 0
         while True:
             began = loop.time()
+            shut_out = False
             try:
                 wire = wire or await self._connect()
                 await self._serve(wire)
+            except ShutOutError as error:
+                self._report(str(error))
+                shut_out = True
             except TransportError as error:
                 self._report(error.problem)
             steady = wire is not None and loop.time() - began > _STEADY_S
             failures = 0 if steady else failures + 1
             wire = None
-            await asyncio.sleep(self._jitter() * retry_ceiling_s(failures))
+            ceiling_s = _SHUT_OUT_S if shut_out else retry_ceiling_s(failures)
+            await asyncio.sleep(self._jitter() * ceiling_s)
 
     def _report(self, reason: str) -> None:
         """Tell each reason once, not at every vain attempt."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeVar, cast
 
@@ -13,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from wire_protocol.errors import TransportError
+from wire_protocol.errors import ShutOutError, TransportError
 from wire_protocol.link import (
     PACKET_OVERHEAD_BYTES,
     LinkSettings,
@@ -21,7 +22,12 @@ from wire_protocol.link import (
     Received,
     Traffic,
 )
-from wire_protocol.tls import client_context, password, tls_problem
+from wire_protocol.tls import (
+    AttentiveSocket,
+    client_context,
+    password,
+    tls_problem,
+)
 from wire_protocol.traffic import socket_traffic
 
 FAREWELL_S: Final = 2.0
@@ -31,6 +37,9 @@ _VERSIONS: Final[dict[MqttVersion, aiomqtt.ProtocolVersion]] = {
 }
 _UNSUPPORTED_VERSION: Final = 132  # MQTT 5, 3.2.2.2; paho maps 3.1.1's code 1 to it
 _FIRST_FAILURE_CODE: Final = 128
+# MQTT 5, 3.2.2.2: client id not valid, bad user name or password, not authorized,
+# banned, bad authentication method; paho maps those of 3.1.1 to them
+_SHUT_OUT_CODES: Final = (133, 134, 135, 138, 140)
 _NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _CONN: Final = "conn"
 """The user property of a will that tells which connection ended."""
@@ -77,6 +86,7 @@ class Wire(aiomqtt.Client):
         self._backlog_bytes = 0
         self._settings = settings
         self.sock: socket.socket | None = None
+        self._alert: ssl.SSLError | None = None
         self._reached = False
         self._final = Traffic()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -158,9 +168,9 @@ class Wire(aiomqtt.Client):
 
     def _explained(self, error: aiomqtt.MqttError) -> TransportError:
         where = f"{self._settings.host}:{self._settings.port}"
-        problem = tls_problem(error) if self._settings.tls else None
+        problem = tls_problem(self._alert or error) if self._settings.tls else None
         if problem is not None:
-            return TransportError(f"{where}: {problem[0]}", remedy=problem[1])
+            return ShutOutError(f"{where}: {problem[0]}", remedy=problem[1])
         if not self._reached:
             return TransportError(
                 f"no MQTT broker answers on {where} ({error})",
@@ -168,7 +178,9 @@ class Wire(aiomqtt.Client):
             )
         code = error.rc if isinstance(error, aiomqtt.MqttCodeError) else None
         if isinstance(code, ReasonCode) and code.value != _UNSUPPORTED_VERSION:
-            return TransportError(f"the broker on {where} refused us: {code}")
+            shut_out = code.value in _SHUT_OUT_CODES
+            kind = ShutOutError if shut_out else TransportError
+            return kind(f"the broker on {where} refused us: {code}")
         return VersionRefusedError(
             f"{where} accepts connections but does not answer MQTT {self.version} "
             f"within {self._settings.connack_timeout_s:g} s",
@@ -218,6 +230,10 @@ class Wire(aiomqtt.Client):
     ) -> None:
         self._final = socket_traffic(sock)
         self.sock = None
+        if isinstance(sock, AttentiveSocket) and sock.alert is not None:
+            self._alert = sock.alert
+            if not self._connected.done():  # waiting for CONNACK is in vain
+                self._connected.set_exception(aiomqtt.MqttError("TLS has ended"))
         super()._on_socket_close(client, userdata, sock)
         if not self._closed.done():
             self._closed.set_result(None)

@@ -4,6 +4,7 @@ What goes wrong is told in the user's terms, with what to do next.
 """
 
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,43 @@ _NO_TLS: Final = (
     "check that the port is the broker's TLS port, and that this certificate is of its "
     "fleet, not revoked and not expired"
 )
+_JOIN_ANEW: Final = "join with a new token: edgefed agent join --anew"
+_ALERTS: Final = {
+    "CERTIFICATE_REVOKED": ("this certificate was revoked", _JOIN_ANEW),
+    "CERTIFICATE_EXPIRED": (
+        "this certificate has expired, by the broker's clock",
+        f"{_JOIN_ANEW}; or set the clock of the broker's machine",
+    ),
+    "CERTIFICATE_REQUIRED": (
+        "the broker wants a certificate, and this side has none",
+        "join its fleet: edgefed agent join",
+    ),
+    "UNKNOWN_CA": ("this certificate is of another fleet than the broker", _JOIN_ANEW),
+}
+"""What the other side says as it ends TLS (RFC 8446, section 6), in OpenSSL's words."""
+_WRONG_TIME: Final = (
+    9,
+    10,
+)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+
+class AttentiveSocket(ssl.SSLSocket):
+    """A TLS socket that keeps what the other side said as it ended the connection.
+
+    With TLS 1.3 a certificate is refused when we believe to be connected, and MQTT
+    libraries throw the alert away.
+    """
+
+    alert: ssl.SSLError | None = None
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Receive as a socket does."""
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLError as error:
+            if "ALERT" in str(getattr(error, "reason", None)):
+                self.alert = error
+            raise
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
@@ -30,6 +68,7 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks chain and host name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = AttentiveSocket
     path = files.authority
     try:
         context.load_verify_locations(path)
@@ -57,10 +96,17 @@ def tls_problem(error: BaseException) -> tuple[str, str] | None:
     """Return what TLS says is wrong, and the remedy; None: TLS is not the problem."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
+            remedy = _WRONG_BROKER
+            if cause.verify_code in _WRONG_TIME:
+                now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+                remedy = f"set the clock of this machine, where it is {now} UTC"
             told = cause.verify_message
-            return f"the broker's certificate is not accepted: {told}", _WRONG_BROKER
+            return f"the broker's certificate is not accepted: {told}", remedy
         if isinstance(cause, ssl.SSLError):
             told = str(getattr(cause, "reason", None) or cause)
+            for alert, (problem, remedy) in _ALERTS.items():
+                if told.endswith(alert):
+                    return f"the broker refuses us: {problem}", remedy
             return f"no TLS: {told.lower().replace('_', ' ')}", _NO_TLS
     return None
 
