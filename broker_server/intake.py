@@ -62,7 +62,11 @@ class Memory:
 
 
 class Intake:
-    """The server's ear: all that it knows of devices comes through here."""
+    """The server's ear: all that it knows of devices comes through here.
+
+    ``check_limits`` raises ``DecodeError`` for a message of that device and size that
+    must not be looked into.
+    """
 
     def __init__(
         self,
@@ -72,12 +76,14 @@ class Intake:
         memory: Memory,
         uplink: Uplink,
         size: int,
+        check_limits: Callable[[str, int], None] = lambda _device, _size: None,
     ) -> None:
         self._topics = topics
         self._outlets = outlets
         self._memory = memory
         self._uplink = uplink
         self._size = size
+        self._check_limits = check_limits
         self._offer: RoundOffer | None = None
         self._receipts = Receipts()
         self._dealt_with: list[tuple[str, str]] = []
@@ -181,8 +187,10 @@ class Intake:
         """Take a message; return what it means for the round, if anything."""
         try:
             levels = self._topics.levels(topic)
-            if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
-                self._heard.add(levels[1])
+            if levels[0] == "d":
+                self._check_limits(levels[1], len(payload))
+                if not retained and len(self._heard) < MAX_DEVICES:
+                    self._heard.add(levels[1])
             return self._receive(levels, payload, conn=conn)
         except DecodeError as error:
             self.count(error.reason)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker_server.announcer import Announcer
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
+from broker_server.device_limits import DeviceLimits
 from broker_server.distribution import Distribution
 from broker_server.intake import Intake, Outlets
 from broker_server.late_updates import memory_of
@@ -44,12 +45,17 @@ def wire(
     """
     topics = Topics(config.server.fleet)
     mailer = Mailer(link, group)
+    max_bytes = max_update_bytes(layout.federated.size)
+    limits = DeviceLimits(
+        config.limits, max_update_bytes=max_bytes, block_bytes=config.server.block_bytes
+    )
     announcer = Announcer(mailer, topics, resend_s=config.server.resend_s)
     distribution = Distribution(
         topics,
         mailer.send,
         block_bytes=config.server.block_bytes,
         resend_s=config.server.resend_s,
+        check_limits=limits.check_need,
     )
     outlets = Outlets(
         answer=announcer.receipt,
@@ -63,7 +69,8 @@ def wire(
     uplink = Uplink(
         config.server.state_dir / "uploads",
         window=config.server.window,
-        max_bytes=max_update_bytes(layout.federated.size),
+        max_bytes=max_bytes,
+        max_per_device=config.limits.transfers,
         admits=lambda device: device in intake.registry.devices,
     )
     intake = Intake(
@@ -72,5 +79,6 @@ def wire(
         memory=memory_of(store, config, layout=layout.digest, tip=tip),
         uplink=uplink,
         size=layout.federated.size,
+        check_limits=limits.check_message,
     )
     return Wiring(mailer, announcer, distribution, intake)
