@@ -213,6 +213,33 @@ class ConvergenceSection:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """What one device may do; what is over is dropped and counted.
+
+    Attributes:
+        messages_per_s: That it may send for ever.
+        burst_messages: That it may send at once, beside the blocks of its updates.
+        bytes_per_s: That it may send for ever, and as many that it may ask for.
+        burst_bytes: The same at once, beside its updates.
+        transfers: Unfinished updates that are kept for it.
+    """
+
+    messages_per_s: float = 200.0
+    burst_messages: int = 2000
+    bytes_per_s: int = 8 << 20
+    burst_bytes: int = 64 << 20
+    transfers: int = 2
+
+    def __post_init__(self) -> None:
+        _check_range("messages_per_s", self.messages_per_s, least=1, most=1e6)
+        _check_range("burst_messages", self.burst_messages, least=100, most=10**7)
+        # a block of the largest size must always find room
+        _check_range("bytes_per_s", self.bytes_per_s, least=1024, most=2**40)
+        _check_range("burst_bytes", self.burst_bytes, least=1 << 20, most=2**40)
+        _check_range("transfers", self.transfers, least=1, most=16)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All of ``server.toml``."""
 
@@ -225,6 +252,7 @@ class ServerConfig:
     codec: CodecSection = field(default_factory=CodecSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     convergence: ConvergenceSection = field(default_factory=ConvergenceSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
 
     def __post_init__(self) -> None:
         check_secure(

@@ -29,7 +29,11 @@ Send: TypeAlias = Callable[[str, bytes], Awaitable[None]]
 
 
 class Distribution:
-    """The blobs on offer and the blocks of them that devices wait for."""
+    """The blobs on offer and the blocks of them that devices wait for.
+
+    ``check_limits`` raises ``DecodeError`` where a device may not have that many bytes
+    sent to it now.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Distribution:
         resend_s: float,
         pace: Pace = DEFAULT_PACE,
         clock: Callable[[], float] = time.monotonic,
+        check_limits: Callable[[str, int], None] = lambda _device, _size: None,
     ) -> None:
         self._topics = topics
         self._publish = send
@@ -47,6 +52,7 @@ class Distribution:
         self._block_bytes = block_bytes
         self._resend_s = resend_s
         self._clock = clock
+        self._check_limits = check_limits
         self._blobs: Mapping[str, bytes] = {}
         self._listings: dict[str, Listing] = {}
         # in the order of first needs: who asked first is served first
@@ -75,7 +81,8 @@ class Distribution:
         """Note what ``device`` lacks.
 
         Raises:
-            DecodeError: No such blob is on offer; a device may be a version behind.
+            DecodeError: No such blob is on offer, for a device may be a version behind;
+                or it asks for more than it may.
         """
         digest = need.blob.sha256
         blob = self._blobs.get(digest)
@@ -84,12 +91,14 @@ class Distribution:
                 f"blob {digest[:12]} is not on offer", reason=Reason.FETCH_FAILED
             )
         count = Cut(len(blob), self._block_bytes).count
+        wanted = wanted_blocks(need.wanted, count=count)
+        self._check_limits(device, (len(wanted) + need.hashes) * self._block_bytes)
         if digest not in self._carousels:
             self._carousels[digest] = Carousel(
                 count, pace=self._pace, resend_s=self._resend_s
             )
         self._carousels[digest].ask(
-            wanted_blocks(need.wanted, count=count),
+            wanted,
             device=device,
             begins=need.hashes,
             now=self._clock(),

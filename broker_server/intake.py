@@ -63,7 +63,11 @@ class Memory:
 
 
 class Intake:
-    """The server's ear: all that it knows of devices comes through here."""
+    """The server's ear: all that it knows of devices comes through here.
+
+    ``check_limits`` raises ``DecodeError`` for a message of that device and size that
+    must not be looked into.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Intake:
         uplink: Uplink,
         size: int,
         roster: Roster = EVERYBODY,
+        check_limits: Callable[[str, int], None] = lambda _device, _size: None,
     ) -> None:
         self._topics = topics
         self._outlets = outlets
@@ -81,6 +86,7 @@ class Intake:
         self._uplink = uplink
         self._size = size
         self._roster = roster
+        self._check_limits = check_limits
         self._offer: RoundOffer | None = None
         self._receipts = Receipts()
         self._dealt_with: list[tuple[str, str]] = []
@@ -186,8 +192,9 @@ class Intake:
             levels = self._topics.levels(topic)
             if levels[0] == "d":
                 self._roster.check_admitted(levels[1])
-            if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
-                self._heard.add(levels[1])
+                self._check_limits(levels[1], len(payload))
+                if not retained and len(self._heard) < MAX_DEVICES:
+                    self._heard.add(levels[1])
             return self._receive(levels, payload, conn=conn)
         except DecodeError as error:
             self.count(error.reason)

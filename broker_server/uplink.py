@@ -63,6 +63,7 @@ class Uplink:
         max_bytes: Largest update.
         most_bytes: Most that all parts together may take on the disk.
         admits: Whether a device may send now.
+        max_per_device: Unfinished updates that are kept for a device.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Uplink:
         max_bytes: int,
         admits: Callable[[str], bool],
         most_bytes: int = MOST_BYTES,
+        max_per_device: int = MAX_PER_DEVICE,
     ) -> None:
         self._folder = folder
         self._window = window
         self._max_bytes = max_bytes
         self._most_bytes = most_bytes
         self._admits = admits
+        self._max_per_device = max_per_device
         self._transfers: dict[str, dict[str, _Transfer]] = {}
         # sizes of all parts on the disk, of earlier runs too, oldest first
         self._parts: dict[str, dict[str, BlobRef]] = {}
@@ -210,7 +213,7 @@ class Uplink:
     def _make_room(self, device: str, ref: BlobRef) -> None:
         own = self._parts[device]
         self.forget(device, transfer_id(ref))  # another blob of the same short name
-        while len(own) >= MAX_PER_DEVICE:
+        while len(own) >= self._max_per_device:
             self.forget(device, next(iter(own)))
         for other in list(self._parts):
             for transfer in self._parts[other].keys() - self._transfers.get(other, {}):
@@ -242,7 +245,7 @@ class Uplink:
                 folder,
                 keep=(),
                 older_than_s=STALE_S,
-                most_bytes=MAX_PER_DEVICE * self._max_bytes,
+                most_bytes=self._max_per_device * self._max_bytes,
             )
             found = sorted(folder.glob("*.part"), key=lambda path: path.stat().st_mtime)
             refs = [BlobRef(path.stem, path.stat().st_size) for path in found]

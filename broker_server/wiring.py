@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker_server.announcer import Announcer
 from broker_server.clocks import Clocks
 from broker_server.config import ServerConfig
+from broker_server.device_limits import DeviceLimits
 from broker_server.distribution import Distribution
 from broker_server.intake import Intake, Outlets
 from broker_server.late_updates import memory_of
@@ -46,12 +47,17 @@ def wire(
     """
     topics = Topics(config.server.fleet)
     mailer = Mailer(link, group)
+    max_bytes = max_update_bytes(layout.federated.size)
+    limits = DeviceLimits(
+        config.limits, max_update_bytes=max_bytes, block_bytes=config.server.block_bytes
+    )
     announcer = Announcer(mailer, topics, resend_s=config.server.resend_s)
     distribution = Distribution(
         topics,
         mailer.send,
         block_bytes=config.server.block_bytes,
         resend_s=config.server.resend_s,
+        check_limits=limits.check_need,
     )
     outlets = Outlets(
         answer=announcer.receipt,
@@ -65,7 +71,8 @@ def wire(
     uplink = Uplink(
         config.server.state_dir / "uploads",
         window=config.server.window,
-        max_bytes=max_update_bytes(layout.federated.size),
+        max_bytes=max_bytes,
+        max_per_device=config.limits.transfers,
         admits=lambda device: device in intake.registry.devices,
     )
     intake = Intake(
@@ -75,5 +82,6 @@ def wire(
         uplink=uplink,
         size=layout.federated.size,
         roster=roster,
+        check_limits=limits.check_message,
     )
     return Wiring(mailer, announcer, distribution, intake)

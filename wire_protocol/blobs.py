@@ -8,7 +8,7 @@ wrong block at once. The order of things is in docs/protocol.md. This module is 
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
-from wire_protocol.errors import DecodeError
+from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.fields import Fields
 from wire_protocol.manifest import MAX_ARTIFACT_BYTES
 
@@ -39,7 +39,8 @@ class BlobRef:
 class Need:
     """A receiver asks for blocks of a blob, and perhaps for the list of their hashes.
 
-    ``wanted`` is a bitmap in hex, block 0 its lowest bit; empty asks for no block.
+    ``wanted`` is a bitmap in hex, block 0 its lowest bit; empty asks for no block. It
+    has at most ``MAX_WINDOW`` ones, for no receiver may have more under way.
     ``hashes`` asks for the ``BlockList`` too.
     """
 
@@ -54,6 +55,11 @@ class Need:
         wanted = fields.text("wanted", longest=MAX_BLOCKS // 4)
         if not set(wanted) <= set("0123456789abcdef"):
             raise DecodeError("need: wanted is a bitmap in hex")
+        if int(wanted or "0", 16).bit_count() > MAX_WINDOW:
+            raise DecodeError(
+                f"need: more than {MAX_WINDOW} blocks at a time",
+                reason=Reason.TOO_LARGE,
+            )
         return cls(
             BlobRef.read(fields.group("blob")), wanted, hashes=fields.flag("hashes")
         )

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     REVOKED = "revoked"
     CLAIM_OVER = "claim_over"
     NAME_TAKEN = "name_taken"
+    OVER_LIMIT = "over_limit"
 
 
 class EdgefedError(Exception):

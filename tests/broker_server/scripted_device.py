@@ -42,7 +42,7 @@ def update_of(offer: RoundOffer, *, examples: int = 10) -> ClientUpdate:
     )
 
 
-ALL_BLOCKS = "f" * 64
+ALL_BLOCKS = "f" * 16
 
 
 class ScriptedDevice:

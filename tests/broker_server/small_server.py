@@ -13,6 +13,7 @@ from broker_server.artifact import Artifact, load_artifact
 from broker_server.config import (
     CodecSection,
     ConvergenceSection,
+    LimitsSection,
     ModelSection,
     RoundSection,
     ServerConfig,
@@ -113,6 +114,7 @@ async def small_server(
     rounds: RoundSection | None = None,
     codec: CodecSection | None = None,
     convergence: ConvergenceSection | None = None,
+    limits: LimitsSection | None = None,
     broker: MemoryBroker | None = None,
     layout: ParamLayout = LAYOUT,
 ) -> AsyncIterator[SmallServer]:
@@ -123,6 +125,7 @@ async def small_server(
         round=rounds or config.round,
         codec=codec or config.codec,
         convergence=convergence or config.convergence,
+        limits=limits or config.limits,
     )
     artifact = load_artifact(write_artifact(folder / "tiny", layout=layout))
     broker = broker or MemoryBroker()

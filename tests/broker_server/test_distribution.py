@@ -203,3 +203,35 @@ def test_blobs_wait_for_their_company_without_holding_up_others() -> None:
         await wire.until(3)
 
     rehearse(script, pace=Pace(quiet_s=0, most_s=1, rest_s=0, company_s=0.01))
+
+
+def test_what_a_device_asks_for_over_its_limit_is_not_sent() -> None:
+    met: list[tuple[str, int]] = []
+
+    def check(device: str, size: int) -> None:
+        met.append((device, size))
+        if device == "greedy":
+            raise DecodeError("enough", reason=Reason.OVER_LIMIT)
+
+    wire = Wire()
+
+    async def play() -> None:
+        distribution = Distribution(
+            TOPICS,
+            wire.publish,
+            block_bytes=1024,
+            resend_s=2.0,
+            pace=HASTY,
+            check_limits=check,
+        )
+        distribution.offer({REF.sha256: BLOB})
+        task = asyncio.create_task(distribution.run())
+        with pytest.raises(DecodeError, match="enough"):
+            distribution.ask(Need(REF, "ff", hashes=True), device="greedy")
+        distribution.ask(Need(REF, "1"), device="modest")
+        await settled(wire, 1)
+        task.cancel()
+        await asyncio.wait({task})
+
+    asyncio.run(play())
+    assert met == [("greedy", 9 * 1024), ("modest", 1024)]

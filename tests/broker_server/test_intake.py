@@ -1,6 +1,7 @@
 """Whatever arrives is an event, nothing, or dropped and counted."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from broker_server.uplink import Uplink, max_update_bytes
 from tests.broker_server.test_acceptance import BODY, GOOD, OFFER, PAST, SIZE
 from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.cutting import Listing
-from wire_protocol.errors import Reason
+from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import Abandoned, CheckIn, UpdateReceipt
 from wire_protocol.topics import Topics
@@ -41,8 +42,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("uploads")
 
 
+def anything(_device: str, _size: int) -> None:
+    """Set no limit."""
+
+
 def open_intake(
-    folder: Path, needs: list[tuple[str, Need]] | None = None
+    folder: Path,
+    needs: list[tuple[str, Need]] | None = None,
+    *,
+    check_limits: Callable[[str, int], None] = anything,
 ) -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
     answers: list[tuple[str, UpdateReceipt]] = []
     asked = [] if needs is None else needs
@@ -68,7 +76,14 @@ def open_intake(
         max_bytes=max_update_bytes(SIZE),
         admits=lambda device: device in intake.registry.devices,
     )
-    intake = Intake(TOPICS, outlets, memory=memory, uplink=uplink, size=SIZE)
+    intake = Intake(
+        TOPICS,
+        outlets,
+        memory=memory,
+        uplink=uplink,
+        size=SIZE,
+        check_limits=check_limits,
+    )
     for device in "ab":
         intake.receive(TOPICS.device(device, "availability"), b"online")
     intake.open(OFFER)
@@ -256,3 +271,22 @@ def test_a_larger_update_is_asked_for_and_removed_once_it_is_answered(
     assert not any(part.exists() for part in parts)
     intake.receive(announcement, listing.frame)
     assert [receipt.transfer for _, receipt in answers] == [transfer] * 2
+
+
+def test_what_is_over_a_limit_is_counted_and_never_looked_into(tmp_path: Path) -> None:
+    met: list[tuple[str, int]] = []
+
+    def check(device: str, size: int) -> None:
+        met.append((device, size))
+        if device == "a" and size > 100:
+            raise DecodeError("a is over it", reason=Reason.OVER_LIMIT)
+
+    intake, answers = open_intake(tmp_path, check_limits=check)
+    met.clear()
+    blob = frame(GOOD, BODY)
+    assert send(intake, "a", blob) is None
+    assert intake.refused == {Reason.OVER_LIMIT: 1}
+    assert isinstance(send(intake, "b", blob), Reported)
+    assert answers == []
+    assert [device for device, _ in met] == ["a", "b"]
+    assert all(size >= len(blob) for _, size in met)

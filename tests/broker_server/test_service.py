@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker_server.config import CodecSection, ConvergenceSection, RoundSection
+from broker_server.config import (
+    CodecSection,
+    ConvergenceSection,
+    LimitsSection,
+    RoundSection,
+)
 from tests.broker_server.scripted_device import ScriptedDevice, update_of
 from tests.broker_server.small_server import (
     LAYOUT,
@@ -179,6 +184,27 @@ def test_malformed_frames_on_every_topic_are_dropped_and_counted(
             (record,) = server.store.rounds()
             assert record.refused == {Reason.MALFORMED: len(topics) + 1}
             assert len(record.participants) == 2
+
+    asyncio.run(rehearse())
+
+
+def test_a_flood_of_one_device_costs_the_others_nothing(tmp_path: Path) -> None:
+    limits = LimitsSection(messages_per_s=1, burst_messages=100)
+
+    async def rehearse() -> None:
+        rounds = replace(ONE_ROUND, goal=1)
+        async with small_server(tmp_path, rounds=rounds, limits=limits) as server:
+            good, bad = await server.joined("a", "b")
+            offer = await bad.offer(1)
+            for _ in range(1000):
+                await bad.say("evt", b"garbage")
+            await bad.send(update_of(offer), step_of(offer))  # too late for it
+            assert await report(good, 1) is Reason.ACCEPTED
+            await server.ended()
+            (record,) = server.store.rounds()
+            assert [one.device for one in record.participants] == ["a"]
+            assert record.refused[Reason.MALFORMED] < 400
+            assert record.refused[Reason.OVER_LIMIT] > 600
 
     asyncio.run(rehearse())
 

@@ -152,7 +152,7 @@ class ScriptedServer:
                     await self._serve(expect(Need, event.payload)[0])
                 case ("d", device, "up", _, "m"):
                     head, _ = expect(BlockList, event.payload)
-                    need = frame(Need(head.blob, "f" * 64))
+                    need = frame(Need(head.blob, "f" * 16))
                     await self.say(TOPICS.device(device, "cmd", "need"), need)
                 case ("d", device, "up", transfer, "b", _):
                     block, body = expect(Block, event.payload)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire_protocol.examples import EXAMPLES, UPDATE
+from tests.wire_protocol.examples import BLOB, EXAMPLES, UPDATE
+from wire_protocol.blobs import Need
 from wire_protocol.errors import DecodeError, EncodeError
 from wire_protocol.framing import MAX_HEADER_BYTES, expect, frame, parse_frame
 from wire_protocol.messages import (
@@ -125,6 +126,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "negative examples": (_raw({**to_header(UPDATE), "num_examples": -1}), "examples"),
     "no examples": (_raw({**to_header(UPDATE), "num_examples": 0}), "examples"),
     "a digest in capitals": (_raw({**to_header(UPDATE), "base": "AB" * 8}), "base is"),
+    "a need for more than a window": (
+        _raw(to_header(Need(BLOB, "1" + "f" * 16))),
+        "more than 64 blocks",
+    ),
     "a block beyond the last": (
         _raw(
             {

@@ -178,6 +178,7 @@ def _plan(args: argparse.Namespace) -> "DemoPlan":
                 "shift",
                 "patience",
                 "seed",
+                "protection",
             ),
         )
     }
