@@ -1,5 +1,6 @@
 """The server's settings: what is refused, and in which words."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,13 @@ def test_the_example_shows_every_key_and_its_defaults(tmp_path: Path) -> None:
     for name in ("plan", "codec", "optimizer", "convergence", "broker", "limits"):
         assert getattr(shown, name) == getattr(default, name)
     assert (shown.round.rounds, default.round.rounds) == (15, 0)
-    keys = tomllib.loads(EXAMPLE.read_text())
-    for section in keys.keys() - {"broker", "model"}:
+    text = EXAMPLE.read_text()
+    keys = tomllib.loads(text)
+    for section in keys.keys() - {"broker", "model", "security"}:
         assert set(keys[section]) == set(getattr(shown, section).__slots__)
+    for section in ("broker", "security"):  # some only as a comment
+        for key in getattr(shown, section).__slots__:
+            assert re.search(rf"^#? ?{key} = ", text, re.MULTILINE)
 
 
 def test_without_a_host_the_server_starts_its_own_broker() -> None:

@@ -62,6 +62,6 @@ def admit(
             mine.write("device.crt", certificate.pem)
             mine.write("authority.crt", authority.certificate.pem)
             membership = Membership(
-                fleet.fleet.fleet, device, HOST, fleet.fleet.port, fleet_key
+                fleet.fleet.fleet, device, HOST, fleet.fleet.port, fleet_key, ""
             )
             mine.write("membership.json", membership.to_json())
