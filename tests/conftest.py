@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.broker.broker_fixtures",)
+pytest_plugins = ("tests.broker.broker_fixtures", "tests.broker.fleet_broker")
 
 # A shared machine is slow at times; the suite's own limit is the timeout.
 settings.register_profile("edgefed", deadline=None)

@@ -50,6 +50,16 @@ class AttentiveSocket(ssl.SSLSocket):
 
     alert: ssl.SSLError | None = None
 
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands as a socket does; one that failed is closed at once."""
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()  # paho forgets to
+            raise
+
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Receive as a socket does."""
         try:

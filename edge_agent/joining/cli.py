@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -20,8 +22,6 @@ from wire_protocol.errors import ConfigError, DecodeError
 
 def run_join(args: argparse.Namespace) -> int:
     """Join, wipe the token, and tell who we are now."""
-    # SIGTERM is as Ctrl-C: what connects us as the claim must not stay behind
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     config = load_config(args.config)
     identity = identity_folder(config)
     if args.timeout <= 0:
@@ -29,7 +29,7 @@ def run_join(args: argparse.Namespace) -> int:
             f"a timeout is above 0 seconds, not {args.timeout:g}",
             remedy="60 is enough where the server runs",
         )
-    with held_alone(config.agent.state_dir):
+    with held_alone(config.agent.state_dir), _tidy_end():
         claim = read_claim(token_from(args.token_file))
         attempt = Attempt(os.urandom, timeout_s=args.timeout, anew=args.anew)
         asyncio.run(join(config, claim, attempt=attempt))
@@ -45,6 +45,18 @@ def run_join(args: argparse.Namespace) -> int:
     if not args.json:
         sys.stderr.write(f"now: edgefed agent run --config {args.config}\n")
     return 0
+
+
+@contextlib.contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: what connects us as the claim must not stay behind."""
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_identity(args: argparse.Namespace) -> int:

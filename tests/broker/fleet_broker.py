@@ -1,11 +1,21 @@
-"""A real mosquitto that knows a fleet's certificates, with its access rules."""
+"""A real mosquitto that knows a fleet's certificates, and lets each only where it may.
 
+The rules are the least that scenarios need; those that people use are the product's.
+"""
+
+import getpass
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from broker_server.fleet_folder import Fleet, FleetFolder
-from tests.broker.broker_fixtures import Mosquitto, free_port
+import pytest
 
-LOOPBACK = "127.0.0.1"
+from broker_server.embedded_broker import LOOPBACK
+from broker_server.fleet_folder import Fleet, FleetFolder
+from tests.broker.broker_fixtures import Mosquitto
+
 _CONF = """
 listener {port} {host}
 allow_anonymous false
@@ -16,10 +26,9 @@ cafile {fleet}/authority.crt
 certfile {fleet}/broker.crt
 keyfile {fleet}/broker.key
 crlfile {fleet}/revoked.crl
-acl_file {folder}/access.acl
+acl_file {access}
 persistence false
-user root
-log_type all
+user {user}
 """
 _ACCESS = """
 topic read edgefed/1/{fleet}/server/#
@@ -34,14 +43,39 @@ topic readwrite edgefed/1/{fleet}/#
 
 
 class FleetBroker(Mosquitto):
-    """A broker on loopback, of a fleet's folder that is made with it."""
+    """A broker on loopback, and the folder of its fleet."""
 
-    def __init__(self, folder: Path, *, now: float, fleet: str = "home") -> None:
+    def __init__(self, folder: Path, *, fleet: str = "home") -> None:
         super().__init__(folder)
-        self.port = free_port()
         self.fleet = FleetFolder.create(
             folder / "fleet",
             Fleet(fleet, (LOOPBACK, "localhost"), self.port),
-            now=now,
-            random=lambda count: (b"fleet" * 7)[:count],
+            now=time.time(),
+            random=os.urandom,
         )
+        access = folder / "access.acl"
+        access.write_text(_ACCESS.format(fleet=fleet))
+        access.chmod(0o600)
+        self._config.write_text(
+            _CONF.format(
+                port=self.port,
+                host=LOOPBACK,
+                fleet=self.fleet.path,
+                access=access,
+                user=getpass.getuser(),
+            )
+        )
+
+    def reload(self) -> None:
+        """Let it read again who is locked out."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+
+@pytest.fixture
+def fleet_broker(tmp_path: Path) -> Iterator[FleetBroker]:
+    """Return a running broker of a new fleet, the test's own."""
+    broker = FleetBroker(tmp_path)
+    broker.start()
+    yield broker
+    broker.kill()

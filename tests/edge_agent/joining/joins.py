@@ -12,6 +12,7 @@ from edge_agent.joining.claim import read_claim
 from edge_agent.joining.joining import Attempt, join
 from edge_agent.membership import IdentityFolder, Membership
 from tests.edge_agent.joining.scripted_desk import Network, ScriptedDesk
+from tests.virtual_time import run_virtually
 
 
 def configured(
@@ -58,5 +59,5 @@ async def joining(
 
 
 def joined(folder: Path, desk: ScriptedDesk, **more: Any) -> Membership:
-    """Join, and wait for its end."""
-    return asyncio.run(joining(folder, desk, **more))
+    """Join; waiting takes no time."""
+    return run_virtually(joining(folder, desk, **more))

@@ -22,7 +22,7 @@ from wire_protocol.enrolment import (
 )
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
-from wire_protocol.link import Received
+from wire_protocol.link import Link, Received
 from wire_protocol.signing import Signer, Verifier
 from wire_protocol.topics import Topics
 
@@ -76,7 +76,10 @@ class ScriptedDesk:
             "device": device,
         }
         for name, value in other.items():
-            (parts if name in parts else head)[name] = value  # type: ignore[index]
+            if isinstance(value, bytes):
+                parts[name] = value
+            else:
+                head[name] = value
         body = TokenParts(**parts).to_bytes()
         return token_text(frame(JoinToken(**head), body))  # type: ignore[arg-type]
 
@@ -113,7 +116,7 @@ class ScriptedDesk:
             return None
         return str(json.loads(self.book.read_text())["taken_by"])
 
-    async def serve(self, link: MemoryLink) -> None:
+    async def serve(self, link: Link) -> None:
         """Answer until cancelled."""
         await link.subscribe(TOPICS.enrolment("+", "req"))
         async for event in link.events():

@@ -122,7 +122,7 @@ def test_a_token_that_is_not_meant_for_us_is_not_used(
             tmp_path,
             desk,
             token=desk.token(device="kitchen"),
-            **told,  # type: ignore[arg-type]
+            **told,
         )
     assert desk.asked == 0
     assert not identity_of(tmp_path).path.exists()
