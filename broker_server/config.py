@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from broker_server.guard_settings import GuardSection
 from broker_server.records import Mode
 from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
@@ -197,8 +198,10 @@ class ServerConfig:
     codec: CodecSection = field(default_factory=CodecSection)
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     convergence: ConvergenceSection = field(default_factory=ConvergenceSection)
+    guard: GuardSection = field(default_factory=GuardSection)
 
     def __post_init__(self) -> None:
+        self.guard.check_codec(self.codec.uplink)
         if self.convergence.patience and not self.round.evaluate:
             raise ConfigError(
                 "[convergence] patience needs the devices' evaluations",
