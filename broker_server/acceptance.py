@@ -10,13 +10,13 @@ from typing import Self
 
 import numpy as np
 
+from broker_server.clipping import norm_of
 from broker_server.records import RoundTerms
 from wire_protocol.blobs import SHORT_DIGEST
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, Reason
 from wire_protocol.framing import expect
 from wire_protocol.messages import ClientUpdate, RoundOffer
-from wire_protocol.params import Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,10 @@ def head_of(blob: bytes) -> tuple[ClientUpdate, bytes]:
 
 def accept(
     terms: Terms, message: ClientUpdate, *, body: bytes, device: str, size: int
-) -> Vector:
-    """Return the delta, float32 ``[size]``, if an update of ``device`` may count.
+) -> float:
+    """Return the L2 norm of the delta, if an update of ``device`` may count.
+
+    The norm is recomputed from what was decoded: none that a device tells is believed.
 
     Raises:
         RefusedUpdateError: It does not belong to this round, cohort or model, or does
@@ -119,7 +121,7 @@ def accept(
     # The codec promises it; a model is too dear to rest on one promise.
     if not np.isfinite(delta).all():
         raise RefusedUpdateError("a delta is finite", reason=Reason.NOT_FINITE)
-    return delta
+    return norm_of(delta)
 
 
 def _family(codec: str) -> str:

@@ -15,7 +15,7 @@ is pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,22 @@ class Cohort:
     size: int
     weights: tuple[float, ...]
     open: Callable[[Vector, Sequence[float]], Sequence[Iterator[Vector]]]
+
+    @property
+    def count(self) -> int:
+        """How many updates there are."""
+        return len(self.weights)
+
+    def scaled(self, scales: Sequence[float], *, weights: Sequence[float]) -> "Cohort":
+        """Return the cohort with every update times its scale, and other weights."""
+
+        def opened(
+            scratch: Vector, factors: Sequence[float]
+        ) -> Sequence[Iterator[Vector]]:
+            both = [one * other for one, other in zip(factors, scales, strict=True)]
+            return self.open(scratch, both)
+
+        return replace(self, weights=tuple(weights), open=opened)
 
     def chunks(
         self, factors: Sequence[float]
@@ -87,9 +103,11 @@ def weighted_mean() -> Aggregator:
             raise EmptyRoundError("a mean needs at least one update, none was added")
         return [weight / total for weight in cohort.weights]
 
-    def combine(rows: Iterable[Vector], out: Vector) -> None:
-        out.fill(0.0)
-        for row in rows:
-            out += row
+    return Aggregator(weigh, added_up)
 
-    return Aggregator(weigh, combine)
+
+def added_up(rows: Iterable[Vector], out: Vector) -> None:
+    """Write the sum of ``rows`` into ``out``, in their order: for ``combine``."""
+    out.fill(0.0)
+    for row in rows:
+        out += row

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from broker_server.guard_settings import GuardSection
 from broker_server.records import Mode
 from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
@@ -253,6 +254,7 @@ class ServerConfig:
     optimizer: OptimizerSection = field(default_factory=OptimizerSection)
     convergence: ConvergenceSection = field(default_factory=ConvergenceSection)
     limits: LimitsSection = field(default_factory=LimitsSection)
+    guard: GuardSection = field(default_factory=GuardSection)
 
     def __post_init__(self) -> None:
         check_secure(
@@ -262,6 +264,7 @@ class ServerConfig:
             remedy="make a fleet with 'edgefed fleet init' and name its folder in "
             "[security] fleet_dir",
         )
+        self.guard.check_codec(self.codec.uplink)
         if self.convergence.patience and not self.round.evaluate:
             raise ConfigError(
                 "[convergence] patience needs the devices' evaluations",

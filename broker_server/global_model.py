@@ -5,16 +5,13 @@ deltas they were sent. Each version's delta is quantized against what they hold,
 one delta rounds away is in the next (docs/protocol.md, "A round"). This module is pure.
 """
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from broker_server.aggregators import Cohort, aggregated, weighted_mean
 from broker_server.server_optimizers import ServerOptimizer
-from broker_server.stored_update import Stored, StoredUpdate
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, EncodeError, Reason
 from wire_protocol.framing import expect, frame
@@ -50,35 +47,6 @@ def first_model(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
     params = layout.initial(rng) if initial is None else initial
     return GlobalModel(0, params, params, optimizer.init(layout.size))
-
-
-def mean_delta(updates: Iterable[tuple[Stored, float]], *, size: int) -> Vector:
-    """Return the mean of accepted updates, in their order: float32 ``[size]``.
-
-    Each comes with the factor its staleness leaves it of its weight, the number of its
-    examples. An update that comes as a file is read piece by piece, and closed.
-
-    Raises:
-        EmptyRoundError: There is no update.
-        DecodeError: An update is not what was once accepted.
-    """
-    opened: list[StoredUpdate] = []
-    weights: list[float] = []
-
-    def chunks(scratch: Vector, factors: Sequence[float]) -> list[Iterator[Vector]]:
-        return [
-            update.chunks(size, out=scratch, factor=factor)
-            for update, factor in zip(opened, factors, strict=True)
-        ]
-
-    with contextlib.ExitStack() as files:
-        for stored, staleness in updates:
-            update = StoredUpdate(stored)
-            files.callback(update.close)
-            opened.append(update)
-            weights.append(update.message.num_examples * staleness)
-        cohort = Cohort(size, tuple(weights), chunks)
-        return aggregated(cohort, weighted_mean())
 
 
 def advance(

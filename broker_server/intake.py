@@ -7,7 +7,7 @@ counted by its reason; never an exception.
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from broker_server.acceptance import RefusedUpdateError, Terms, accept, head_of
@@ -38,7 +38,8 @@ class Outlets:
     """Where the intake passes things on to.
 
     ``withdraw`` clears a round that is not open; ``ask`` raises ``DecodeError`` for a
-    blob that is not on offer; ``need`` tells a device what to send of its update.
+    blob that is not on offer; ``need`` tells a device what to send of its update;
+    ``note_offence`` takes why something of a known device was refused.
     """
 
     answer: Callable[[str, UpdateReceipt], None]
@@ -46,6 +47,7 @@ class Outlets:
     ask: Callable[[str, Need], None]
     need: Callable[[str, Need], None]
     note_device: Callable[[str, CheckIn], None]
+    note_offence: Callable[[str, Reason], None] = lambda _device, _reason: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,15 @@ class Memory:
     """What the intake looks up, for it may long be out of its own mind.
 
     ``terms`` are those of a round that no longer collects; it raises
-    ``RefusedUpdateError`` where an update of that round can no longer count.
+    ``RefusedUpdateError`` where an update of that round can no longer count. ``barred``
+    tells whether a device is in quarantine.
     """
 
     receipt: Callable[[str, str], UpdateReceipt | None]
     last_receipt: Callable[[str], UpdateReceipt | None]
     accepted: Callable[[int, str], bool]
     terms: Callable[[int], Terms]
+    barred: Callable[[str], bool] = lambda _: False
 
 
 class Intake:
@@ -199,6 +203,7 @@ class Intake:
         except DecodeError as error:
             self.count(error.reason)
             _log.debug("dropped a message on %s: %s", topic, error)
+            self._hold_against(topic, error.reason)
             return None
 
     def _receive(
@@ -310,17 +315,18 @@ class Intake:
             frame = self._unsealed(device, blob)
             message, body = head_of(frame)
             number = message.round
+            self._check_barred(device)
             if self._offer is not None and number == self._offer.round:
                 terms = Terms.of(self._offer)
             else:
                 terms = self._memory.terms(number)
-            accept(terms, message, body=body, device=device, size=self._size)
+            norm = accept(terms, message, body=body, device=device, size=self._size)
         except RefusedUpdateError as error:
             return self._refuse(device, transfer, error, number=number)
         participant = self._participant(
             device, transfer, message, version=terms.version, size=len(blob)
         )
-        update = Update(participant, frame)
+        update = Update(replace(participant, norm=norm), frame)
         if self._offer is not None and number == self._offer.round:
             return Reported(number, device, transfer, update)
         return LateReported(number, device, transfer, terms.version, update)
@@ -331,6 +337,10 @@ class Intake:
         except DecodeError as error:
             raise RefusedUpdateError(error.problem, reason=error.reason) from error
 
+    def _check_barred(self, device: str) -> None:
+        if self._memory.barred(device):
+            raise RefusedUpdateError("in quarantine", reason=Reason.QUARANTINED)
+
     def _refuse(
         self, device: str, transfer: str, error: RefusedUpdateError, *, number: int
     ) -> Declined | None:
@@ -339,6 +349,7 @@ class Intake:
         # What cannot be read has no round, but its device needs an answer.
         self.answer(device, UpdateReceipt(max(number, 1), transfer, error.reason))
         self._exclude_for(device, error.reason)
+        self._outlets.note_offence(device, error.reason)
         return Declined(number, device)
 
     def _participant(
@@ -365,6 +376,18 @@ class Intake:
             bytes_down=message.bytes_down,
             evaluation=message.evaluation,
         )
+
+    def _hold_against(self, topic: str, reason: Reason) -> None:
+        """Hold it against a known device if it announced what no update can be.
+
+        Whatever else is dropped may be the fault of a restart on either side.
+        """
+        match topic.split("/")[3:]:
+            case ["d", device, "up", *_] if device in self.registry.devices:
+                if reason is Reason.TOO_LARGE:
+                    self._outlets.note_offence(device, reason)
+            case _:
+                pass
 
     def _exclude_for(self, device: str, reason: Reason) -> None:
         if reason in EXCLUDING:

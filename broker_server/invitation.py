@@ -3,7 +3,7 @@
 This module is pure.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from broker_server.artifact import Artifact
@@ -13,6 +13,7 @@ from broker_server.registry import Registry
 from broker_server.round_events import Exhausted, Joined, Started
 from broker_server.round_states import Collecting, Failed, State, Waiting
 from broker_server.sampling import cohort_size, draw_cohort, merge_size
+from broker_server.told_statistics import moderated
 from wire_protocol.feature_statistics import FeatureStatistics, channels_of
 from wire_protocol.messages import MAX_COHORT
 
@@ -23,11 +24,19 @@ class Invitations:
     """Whom this server invites: devices that can train its ``artifact``.
 
     The first round waits for more devices than the later ones and, where the model
-    scales its inputs by them, for statistics from each of these.
+    scales its inputs by them, for statistics from each of these. ``barred`` tells who
+    is in quarantine in a round.
     """
 
-    def __init__(self, config: ServerConfig, artifact: Artifact) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        artifact: Artifact,
+        *,
+        barred: Callable[[int], frozenset[str]] = lambda _: frozenset(),
+    ) -> None:
         self._config = config
+        self._barred = barred
         self._families = artifact.families
         self._channels = channels_of(artifact.manifest.layout)
         self._begun = False
@@ -41,7 +50,8 @@ class Invitations:
         channels = self.channels(held)
         if not channels:
             return []
-        return registry.statistics(self.eligible(registry, channels=channels))
+        told = registry.statistics(self.eligible(registry, channels=channels))
+        return moderated(told, cap=self._config.guard.weight_cap)
 
     def eligible(self, registry: Registry, *, channels: int = 0) -> tuple[str, ...]:
         """Return who can take part now, sorted."""
@@ -61,6 +71,7 @@ class Invitations:
         """
         channels = self.channels(number - 1)
         eligible = frozenset(self.eligible(registry, channels=channels))
+        eligible -= self._barred(number)
         match state:
             case Waiting(pending) | Failed(_, pending):
                 started = invitation(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from broker_server.acceptance import Terms, late_terms
+from broker_server.conduct import Conduct
 from broker_server.config import ServerConfig
 from broker_server.intake import Memory
 from broker_server.store import Store
@@ -28,4 +29,5 @@ def memory_of(
         last_receipt=log.last_receipt,
         accepted=lambda number, device: log.transfer(number, device) is not None,
         terms=terms,
+        barred=Conduct(config, store).is_barred,
     )

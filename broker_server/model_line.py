@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 
 from broker_server.artifact import Artifact
 from broker_server.clocks import Clocks
+from broker_server.conduct import Conduct
 from broker_server.config import ServerConfig
 from broker_server.global_model import (
     GlobalModel,
     advance,
     first_model,
     listed_deltas,
-    mean_delta,
 )
+from broker_server.guard import Guarded, guarded_mean
 from broker_server.server_optimizers import optimizer_named
 from broker_server.store import Identity, Store
+from broker_server.stored_cohort import Contribution
 from wire_protocol.blobs import BlobRef
 from wire_protocol.feature_statistics import FeatureStatistics, standardized
 from wire_protocol.messages import DeltaRef
@@ -49,6 +51,8 @@ class ModelLine:
         self._store = store
         self._artifact = artifact
         self._codec = config.codec.downlink
+        self._guard = config.guard
+        self._conduct = Conduct(config, store)
         self._optimizer = optimizer_named(
             config.optimizer.name,
             beta=config.optimizer.beta,
@@ -65,6 +69,10 @@ class ModelLine:
         """Read the newest version from the store again."""
         self.tip = self._restore()
         return self.tip
+
+    def barred(self, number: int) -> frozenset[str]:
+        """Return which devices round ``number`` must do without."""
+        return self._conduct.barred(number)
 
     def standardize(self, parts: Sequence[FeatureStatistics]) -> None:
         """Put what devices told of their inputs into version 0; nobody holds it yet.
@@ -91,15 +99,11 @@ class ModelLine:
             StorageError: It could not be stored; nothing was committed.
         """
         before = self.tip
-        updates = (
-            (payload, staleness_factor(before.model.version - base))
-            for payload, base in self._store.update_log.payloads(number)
-        )
         layout = self._artifact.manifest.layout
-        mean = mean_delta(updates, size=layout.federated.size)
+        guarded = self._guarded(number, before.model)
         model, delta = advance(
             before.model,
-            layout.spread(mean),
+            layout.spread(guarded.mean),
             optimizer=self._optimizer,
             codec=self._codec,
         )
@@ -110,11 +114,32 @@ class ModelLine:
             ended=clocks.wall(),
             seconds=clocks.steady() - began,
             refused=refused,
+            reputations=self._conduct.after_merge(number, guarded.assessments),
         )
         deltas = (*before.deltas, DeltaRef(model.version, blob_ref(delta)))
         known = {**before.blobs, deltas[-1].blob.sha256: delta}
         self.tip = self._tip(model, deltas, known.__getitem__)
         return self.tip
+
+    def _guarded(self, number: int, model: GlobalModel) -> Guarded:
+        """Return what the guard makes of what round ``number`` took."""
+        layout, log = self._artifact.manifest.layout, self._store.update_log
+        contributions = (
+            Contribution(
+                one.device,
+                one.file,
+                staleness_factor(model.version - one.version),
+                one.norm,
+            )
+            for one in log.payloads(number)
+        )
+        return guarded_mean(
+            contributions,
+            size=layout.federated.size,
+            guard=self._guard,
+            history=log.norms(model.version, window=self._guard.window - 1),
+            last_step=layout.gather(model.momentum) if model.momentum.size else None,
+        )
 
     def _restore(self) -> Tip:
         log = self._store.version_log

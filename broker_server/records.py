@@ -37,7 +37,8 @@ class Participant:
 
     It is of ``round`` and was trained from ``version``. ``bytes_up`` is its size,
     ``bytes_down`` what the device says it fetched for the round; both without what MQTT
-    adds. ``evaluation`` judges ``version``, on the device's own hold-out.
+    adds. ``evaluation`` judges ``version``, on the device's own hold-out. ``norm`` is
+    the server's own, of the delta as it decodes; None in old records.
     """
 
     round: int
@@ -52,6 +53,7 @@ class Participant:
     bytes_up: int
     bytes_down: int
     evaluation: Evaluation | None
+    norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,4 +152,24 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         WHERE evaluation IS NOT NULL
         """,
     ),
+    # The guard: norms as updates were accepted, and what devices' conduct comes to.
+    (
+        "ALTER TABLE updates ADD COLUMN norm REAL",
+        "CREATE INDEX updates_by_version ON updates (merged_version)",
+        """
+        CREATE TABLE reputations (
+            device TEXT PRIMARY KEY,
+            judged INTEGER NOT NULL,
+            faults INTEGER NOT NULL,
+            offences INTEGER NOT NULL,
+            strikes REAL NOT NULL,
+            quarantines INTEGER NOT NULL,
+            until INTEGER NOT NULL,     -- last round of its quarantine
+            reason TEXT NOT NULL,
+            length REAL NOT NULL,
+            agreement REAL NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX reputations_by_until ON reputations (until)",
+    ),
 )

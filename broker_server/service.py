@@ -61,7 +61,7 @@ class Service:
         self._state: State = Waiting()
         self._phase: Phase = "waiting"
         self._tally = Tally(config)
-        self._invitations = Invitations(config, artifact)
+        self._invitations = Invitations(config, artifact, barred=self._line.barred)
         self._merger = Merger(self._line, self._clocks, tell=self._inbox.put)
         resend_s = config.server.resend_s
         self._patience = Patience(self._inbox.put, resend_s=resend_s)

@@ -9,7 +9,7 @@ Example: ``with Store.open(folder, readonly=True) as store: store.rounds()``.
 
 import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,9 @@ from broker_server.records import (
     Update,
     VersionRecord,
 )
+from broker_server.registry import MAX_DEVICES
+from broker_server.reputation import Reputation
+from broker_server.reputation_log import ReputationLog
 from broker_server.update_log import UpdateLog
 from broker_server.version_log import PreparedVersion, VersionLog
 from wire_protocol.errors import ConfigError, RefusedError
@@ -59,6 +62,7 @@ class Store:
         self._lock = lock
         self.version_log = VersionLog(database, blobs)
         self.update_log = UpdateLog(database)
+        self.reputation_log = ReputationLog(database, most=MAX_DEVICES)
 
     @classmethod
     def open(cls, folder: Path, *, readonly: bool = False) -> Self:
@@ -234,8 +238,9 @@ class Store:
         ended: float,
         seconds: float,
         refused: Mapping[str, int],
+        reputations: Iterable[Reputation] = (),
     ) -> None:
-        """Make ``version`` the newest and close its round, both or neither."""
+        """Make ``version`` the newest, close its round and note conduct, or nothing."""
         with self._db.transaction():
             self.version_log.insert(version)
             self._db.execute(
@@ -244,6 +249,7 @@ class Store:
                 (version.model.version, ended, seconds, json.dumps(refused), number),
             )
             self.update_log.merged(number, version.model.version)
+            self.reputation_log.keep(reputations)
         self.version_log.prune()
 
     def commit_failure(
@@ -287,6 +293,10 @@ class Store:
             records.append(RoundRecord(*values))
         return records
 
+    def newest_round(self) -> int:
+        """Return the number of the newest round; 0: there was none."""
+        return int(self._db.one("SELECT coalesce(max(round), 0) FROM rounds")[0])
+
     def ledger(self) -> list[LedgerEntry]:
         """Return every accepted update and what became of it, by round and device."""
         return self.update_log.entries()
@@ -318,13 +328,16 @@ class Store:
     # --- devices ------------------------------------------------------------------
 
     def note_device(self, device: str, check_in: CheckIn, *, at: float) -> None:
-        """Remember what a device said of itself."""
+        """Remember what a device said of itself; beyond ``MAX_DEVICES`` of none new."""
+        said = (check_in.runtime, check_in.family, check_in.num_examples)
         with self._db.transaction():
             self._db.execute(
-                "INSERT INTO devices VALUES (?1, ?2, ?3, ?4, ?5, ?5)"
+                "INSERT INTO devices SELECT ?1, ?2, ?3, ?4, ?5, ?5"
+                " WHERE ?1 IN (SELECT device FROM devices)"
+                " OR (SELECT count(*) FROM devices) < ?6"
                 " ON CONFLICT (device) DO UPDATE SET runtime = ?2, family = ?3,"
                 " num_examples = ?4, last_seen = ?5",
-                (device, check_in.runtime, check_in.family, check_in.num_examples, at),
+                (device, *said, at, MAX_DEVICES),
             )
 
     def devices(self) -> list[DeviceRecord]:
@@ -333,6 +346,18 @@ class Store:
             DeviceRecord(*row)
             for row in self._db.all("SELECT * FROM devices ORDER BY device")
         ]
+
+    def reputations(self) -> tuple[Reputation, ...]:
+        """Return the conduct of every device that took part, by id."""
+        return self.reputation_log.all()
+
+    def release(self, device: str) -> bool:
+        """Let ``device`` out of quarantine and forget its strikes; tell if it had any.
+
+        For the process that writes the store.
+        """
+        with self._db.transaction():
+            return self.reputation_log.release(device)
 
 
 def _lock(folder: Path) -> IO[bytes]:

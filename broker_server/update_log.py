@@ -6,12 +6,25 @@ with their row; they are erased when the update is merged or given up.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from broker_server.database import BlobFile, Database, Row
 from broker_server.records import LedgerEntry, Participant, Pending, Update
 from wire_protocol.errors import Reason
 from wire_protocol.messages import Evaluation, UpdateReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """An update that a merge takes: open where it is stored.
+
+    ``version`` is its base; ``norm`` its L2 norm, None where that was not stored.
+    """
+
+    device: str
+    file: BlobFile
+    version: int
+    norm: float | None
 
 
 class UpdateLog:
@@ -36,19 +49,32 @@ class UpdateLog:
         )
         return tuple(Pending(*row) for row in rows)
 
-    def payloads(self, number: int) -> Iterator[tuple[BlobFile, int]]:
-        """Yield what the merge of round ``number`` takes, and the version of its base.
+    def payloads(self, number: int) -> Iterator[Payload]:
+        """Yield what the merge of round ``number`` takes, ordered by round and device.
 
-        Open for reading, ordered by round and device.
+        Payloads are open for reading.
         """
         rows = self._db.all(
-            "SELECT payloads.rowid, version FROM updates"
+            "SELECT payloads.rowid, version, device, norm FROM updates"
             " JOIN payloads USING (round, device) WHERE merge_round = ?"
             " ORDER BY round, device",
             (number,),
         )
-        for rowid, version in rows:
-            yield self._db.blob("payloads", "payload", rowid=rowid), version
+        for rowid, version, device, norm in rows:
+            file = self._db.blob("payloads", "payload", rowid=rowid)
+            yield Payload(device, file, version, norm)
+
+    def norms(self, version: int, *, window: int) -> list[tuple[str, float]]:
+        """Return device and norm of what the ``window`` merges up to ``version`` took.
+
+        In a fixed order; updates whose norm was never stored are left out.
+        """
+        rows = self._db.all(
+            "SELECT device, norm FROM updates WHERE merged_version > ?"
+            " AND merged_version <= ? AND norm IS NOT NULL ORDER BY round, device",
+            (version - window, version),
+        )
+        return [(device, norm) for device, norm in rows]
 
     def receipt(self, device: str, transfer: str) -> UpdateReceipt | None:
         """Return what holds for an update of ``device``, if it was ever accepted."""
@@ -93,15 +119,16 @@ class UpdateLog:
         """Return what the merge of a round took; else the updates of the round."""
         rows = self._db.all(
             "SELECT round, version, device, transfer, runtime, num_examples, steps,"
-            " loss, train_s, bytes_up, bytes_down, evaluation FROM updates"
+            " loss, train_s, bytes_up, bytes_down, evaluation, norm FROM updates"
             " WHERE (?2 AND merge_round = ?1) OR (NOT ?2 AND round = ?1)"
             " ORDER BY device, round",
             (number, merged),
         )
         participants = []
         for row in rows:
-            evaluation = Evaluation(**json.loads(row[-1])) if row[-1] else None
-            values: Row = (*row[:-1], evaluation)
+            *plain, told, norm = row
+            evaluation = Evaluation(**json.loads(told)) if told else None
+            values: Row = (*plain, evaluation, norm)
             participants.append(Participant(*values))
         return tuple(participants)
 
@@ -115,7 +142,7 @@ class UpdateLog:
         evaluation = json.dumps(asdict(one.evaluation)) if one.evaluation else None
         self._db.execute(
             "INSERT INTO updates VALUES (?, ?, ?, ?, ?, NULL, NULL,"
-            " ?, ?, ?, ?, ?, ?, ?, ?)",
+            " ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 one.round,
                 one.device,
@@ -130,6 +157,7 @@ class UpdateLog:
                 one.bytes_up,
                 one.bytes_down,
                 evaluation,
+                one.norm,
             ),
         )
         self._db.execute(

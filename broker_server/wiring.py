@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker_server.announcer import Announcer
 from broker_server.clocks import Clocks
+from broker_server.conduct import Conduct
 from broker_server.config import ServerConfig
 from broker_server.device_limits import DeviceLimits
 from broker_server.distribution import Distribution
@@ -67,6 +68,7 @@ def wire(
         note_device=lambda device, check_in: store.note_device(
             device, check_in, at=clocks.wall()
         ),
+        note_offence=Conduct(config, store).offended,
     )
     uplink = Uplink(
         config.server.state_dir / "uploads",

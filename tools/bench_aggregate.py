@@ -5,9 +5,10 @@
 
 The peer is Flower (``flwr``), in an environment of its own, ``.venv-peer``, made at the
 first run. All rows are of one run, turn by turn: CPU time, one process a side, medians.
-Ours are ``mean_delta`` on the frames as they are stored: header, decoding with all its
-checks, weighted sum. The peer's begin with its replies in memory (``fedavg``), or with
-what it got off the wire (``received``); see ``tools/peer_fedavg.py``.
+Ours are ``guarded_mean`` on the frames as they are stored: header, decoding with all
+its checks, clipping, weighted sum, and the comparison of every update with the mean.
+The peer's begin with its replies in memory (``fedavg``), or with what it got off the
+wire (``received``); see ``tools/peer_fedavg.py``.
 
 Deltas have heavy tails (Student, 3 degrees): 18 % of them are not zero in ``uq``, as in
 the delta of local training on digits, which ``uq trained`` repeats. ``kernel`` is the
@@ -27,16 +28,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, Final
+from typing import IO, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_server.global_model import mean_delta
+from broker_server.clipping import norm_of
+from broker_server.guard import guarded_mean
+from broker_server.guard_settings import GuardMode, GuardSection
+from broker_server.stored_cohort import Contribution
 from tools.bench_codec import trained_delta
 from tools.merge_memory import measured_peak, update_frame
 from tools.peer_environment import ROOT, peer_python
 from wire_protocol.codecs import BLOCK
+from wire_protocol.params import Vector
 from wire_protocol.uniform_quantizer import CHUNK
 
 PEER: Final = "flwr==1.41.0"
@@ -113,20 +118,32 @@ def ours(deltas: NDArray[np.float32]) -> dict[str, Callable[[], object]]:
         ("uq", "uq"),
         ("uq trained", "uq"),
     ):
-        frames = [
-            update_frame(
-                np.roll(trained, number) if name == "uq trained" else deltas[number],
+        drawn = trained if name == "uq trained" else None
+        contributions = [
+            _contribution(
+                deltas[number] if drawn is None else np.roll(drawn, number),
                 codec=codec,
-                examples=100 + number,
+                number=number,
             )
             for number in range(clients)
         ]
-        work[name] = _merge(frames, values)
+        work[name] = _merge(contributions, values, GuardSection())
+        if name == "int8":
+            for mode in get_args(GuardMode)[1:]:
+                guard = GuardSection(mode=mode)
+                work[f"int8 {mode}"] = _merge(contributions, values, guard)
     return work
 
 
-def _merge(frames: Sequence[bytes], size: int) -> Callable[[], object]:
-    return lambda: mean_delta(((one, 1.0) for one in frames), size=size)
+def _contribution(delta: Vector, *, codec: str, number: int) -> Contribution:
+    stored = update_frame(delta, codec=codec, examples=100 + number)
+    return Contribution(f"device-{number}", stored, norm=norm_of(delta))
+
+
+def _merge(
+    contributions: Sequence[Contribution], size: int, guard: GuardSection
+) -> Callable[[], object]:
+    return lambda: guarded_mean(contributions, size=size, guard=guard)
 
 
 def kernel(size: int) -> Callable[[], object]:
@@ -226,6 +243,12 @@ def measure(clients: int, values: int) -> Figures:
         peak_mib={
             codec: measured_peak(codec, clients=clients, values=values)
             for codec in ("uq", "int8", "f32")
+        }
+        | {
+            f"int8 {mode}": measured_peak(
+                "int8", clients=clients, values=values, mode=mode
+            )
+            for mode in get_args(GuardMode)[1:]
         },
     )
 

@@ -1,9 +1,10 @@
 """The peak memory of a merge: a process that merges the stored updates of one round.
 
-    python -m tools.merge_memory FOLDER
+    python -m tools.merge_memory FOLDER MODE
 
 Prints the MiB by which the process grew over what it held before, at its highest. The
-folder is one that ``fill`` made: the state of a server whose round is about to merge.
+folder is one that ``fill`` made: the state of a server whose round is about to merge,
+in a mode of its guard.
 """
 
 import hashlib
@@ -11,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
 from broker_server.artifact import load_artifact
+from broker_server.clipping import norm_of
 from broker_server.clocks import Clocks
 from broker_server.config import (
     CodecSection,
@@ -23,6 +25,7 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
+from broker_server.guard_settings import GuardMode, GuardSection
 from broker_server.model_line import ModelLine
 from broker_server.records import Participant, Update
 from broker_server.store import Store
@@ -72,12 +75,13 @@ def write_artifact(folder: Path, *, values: int) -> None:
     (folder / "manifest.json").write_bytes(manifest.to_json())
 
 
-def config_in(folder: Path) -> ServerConfig:
+def config_in(folder: Path, mode: GuardMode = "mean") -> ServerConfig:
     """Return the configuration of the server whose state is in ``folder``."""
     return ServerConfig(
         server=ServerSection(folder / "state"),
         model=ModelSection(str(folder)),
         codec=CodecSection(uplink="f32"),
+        guard=GuardSection(mode=mode),
     )
 
 
@@ -107,17 +111,20 @@ def fill(folder: Path, *, codec: str, clients: int, values: int) -> None:
                 bytes_up=len(payload),
                 bytes_down=0,
                 evaluation=None,
+                norm=norm_of(np.roll(drawn, number)),
             )
             store.keep_update(Update(one, payload))
         store.begin_merge(ROUND, store.update_log.pending())
 
 
-def measured_peak(codec: str, *, clients: int, values: int) -> float:
+def measured_peak(
+    codec: str, *, clients: int, values: int, mode: GuardMode = "mean"
+) -> float:
     """Return the MiB that merging takes at its peak, above idle."""
     with tempfile.TemporaryDirectory() as name:
         fill(Path(name), codec=codec, clients=clients, values=values)
         run = subprocess.run(
-            [sys.executable, "-m", "tools.merge_memory", name],
+            [sys.executable, "-m", "tools.merge_memory", name, mode],
             cwd=ROOT,
             check=True,
             capture_output=True,
@@ -126,9 +133,9 @@ def measured_peak(codec: str, *, clients: int, values: int) -> float:
     return float(run.stdout)
 
 
-def merge(folder: Path) -> str:
+def merge(folder: Path, mode: GuardMode = "mean") -> str:
     """Merge the round; return the digest of what devices hold then."""
-    config = config_in(folder)
+    config = config_in(folder, mode)
     with Store.open(config.server.state_dir) as store:
         line = ModelLine(config, load_artifact(folder), store)
         before = _status_kib("VmRSS")
@@ -145,4 +152,5 @@ def _status_kib(field: str) -> int:
 
 
 if __name__ == "__main__":
-    merge(Path(sys.argv[1]))
+    (chosen,) = (mode for mode in get_args(GuardMode) if mode == sys.argv[2])
+    merge(Path(sys.argv[1]), chosen)

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     SELF_TEST_FAILED = "self_test_failed"
     LEAVING = "leaving"
     STALE = "stale"
+    QUARANTINED = "quarantined"
     BUSY = "busy"
     LOW_MEMORY = "low_memory"
     LOW_BATTERY = "low_battery"

@@ -1,5 +1,6 @@
 """Which updates count: a table of bad ones, and arbitrary bytes."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,6 @@ from wire_protocol.codecs import codec_named
 from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import RoundOffer, TrainingPlan
-from wire_protocol.params import Vector
 
 SIZE = 50
 OFFER = RoundOffer(
@@ -46,7 +46,7 @@ NAN = np.full(SIZE, np.nan, "<f4").tobytes()
 PAST = Terms(2, 1, OFFER.params, OFFER.layout, OFFER.codec, frozenset({"a", "b"}))
 
 
-def judge(offer: RoundOffer, *, device: str, blob: bytes) -> Vector:
+def judge(offer: RoundOffer, *, device: str, blob: bytes) -> float:
     """Judge an update as one of an open round."""
     head, body = head_of(blob)
     return accept(Terms.of(offer), head, body=body, device=device, size=SIZE)
@@ -100,15 +100,22 @@ def test_a_bad_update_is_refused_with_its_reason(
     assert refused.value.reason in reasons
 
 
-def test_a_good_update_is_decoded() -> None:
-    delta = judge(OFFER, device="a", blob=frame(GOOD, BODY))
-    assert np.array_equal(delta, DELTA)
+def test_the_norm_of_a_good_update_is_the_servers_own() -> None:
+    norm = judge(OFFER, device="a", blob=frame(GOOD, BODY))
+    assert norm == pytest.approx(float(np.linalg.norm(DELTA.astype(np.float64))))
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e-45, 0.0])
+def test_every_finite_delta_has_a_finite_norm(value: float) -> None:
+    body = codec_named("f32").encode(np.full(SIZE, value, np.float32))
+    norm = judge(OFFER, device="a", blob=frame(GOOD, body))
+    assert norm == pytest.approx(math.sqrt(SIZE) * abs(float(np.float32(value))))
 
 
 def test_the_setting_of_a_codec_may_differ_from_the_offers() -> None:
     offer = replace(OFFER, codec="uq:2")
     blob = frame(replace(GOOD, codec="uq:4"), codec_named("uq:4").encode(DELTA))
-    assert np.isfinite(judge(offer, device="a", blob=blob)).all()
+    assert math.isfinite(judge(offer, device="a", blob=blob))
 
 
 @given(st.binary(max_size=300), st.sampled_from(["raw", "f32", "uq", "int8", "f16"]))
@@ -116,11 +123,10 @@ def test_arbitrary_bytes_are_refused_or_finite(junk: bytes, kind: str) -> None:
     offer = OFFER if kind == "raw" else replace(OFFER, codec=kind)
     blob = junk if kind == "raw" else frame(replace(GOOD, codec=kind), junk)
     try:
-        delta = judge(offer, device="a", blob=blob)
+        norm = judge(offer, device="a", blob=blob)
     except RefusedUpdateError:
         return
-    assert delta.shape == (SIZE,)
-    assert np.isfinite(delta).all()
+    assert math.isfinite(norm)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +156,5 @@ def test_a_late_update_is_judged_by_its_rounds_base_and_cohort() -> None:
     )
     assert terms.cohort == {"a"}
     head, body = head_of(frame(GOOD, BODY))
-    assert accept(terms, head, body=body, device="a", size=SIZE).shape == (SIZE,)
+    norm = accept(terms, head, body=body, device="a", size=SIZE)
+    assert norm == pytest.approx(np.linalg.norm(DELTA))

@@ -1,6 +1,7 @@
 """The mean of stored updates: exact weights, same bits every time, bounded memory."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_server.global_model import mean_delta
-from broker_server.stored_update import StoredUpdate
+from broker_server.guard import guarded_mean
+from broker_server.guard_settings import GuardSection
+from broker_server.stored_cohort import Contribution
+from broker_server.stored_update import Stored, StoredUpdate
 from tools.merge_memory import fill, measured_peak, merge, update_frame
 from wire_protocol.codecs import codec_named
 from wire_protocol.errors import DecodeError, EmptyRoundError
@@ -30,6 +33,16 @@ def frames(codec: str, examples: list[int]) -> list[bytes]:
         update_frame(delta(seed), codec=codec, examples=count)
         for seed, count in enumerate(examples)
     ]
+
+
+def mean_delta(updates: Iterable[tuple[Stored, float]], *, size: int) -> Vector:
+    """Return the mean as the guard has it of updates that it has no reason to touch."""
+    contributions = [
+        Contribution(f"device-{number}", stored, factor)
+        for number, (stored, factor) in enumerate(updates)
+    ]
+    guard = GuardSection(clip=100.0, weight_cap=1e6)
+    return guarded_mean(contributions, size=size, guard=guard).mean
 
 
 @pytest.mark.parametrize("codec", CODECS)

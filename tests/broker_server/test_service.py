@@ -86,14 +86,14 @@ def test_with_float32_both_ways_a_merge_is_the_weighted_mean(tmp_path: Path) -> 
             codec=CodecSection(uplink="f32", downlink="f32"),
         ) as server:
             for device, examples, value in zip(
-                await server.joined("a", "b"), (30, 10), (1.0, 3.0), strict=True
+                await server.joined("a", "b"), (30, 10), (1.0, -1.0), strict=True
             ):
                 offer = await device.offer(1)
                 delta = np.full(LAYOUT.size, value, np.float32)
                 await device.send(update_of(offer, examples=examples), delta)
             await server.ended()
             step = server.store.params(1) - server.store.params(0)
-            np.testing.assert_allclose(step, 1.5, atol=1e-6)
+            np.testing.assert_allclose(step, 0.5, atol=1e-6)
 
     asyncio.run(rehearse())
 

@@ -176,7 +176,7 @@ def test_a_late_update_joins_the_next_merge_with_less_weight(tmp_path: Path) -> 
             # b is not asked again: its update of round 1 is still to come.
             second = await good.offer(2)
             assert second.cohort == ("a",)
-            transfer = await send_filled(slow, offer, 3.0)
+            transfer = await send_filled(slow, offer, -1.0)
             receipt = UpdateReceipt(1, transfer, Reason.ACCEPTED)
             assert await slow.receipt() == receipt
             await send_filled(good, second, 1.0)
@@ -186,7 +186,7 @@ def test_a_late_update_joins_the_next_merge_with_less_weight(tmp_path: Path) -> 
             assert states(server) == {"merged": 3}
             # FedAvgM: half the step before, and the mean with weights 1 and 2**-0.5.
             weight = 2**-0.5
-            mean = (1.0 + weight * 3.0) / (1.0 + weight)
+            mean = (1.0 - weight) / (1.0 + weight)
             step = server.store.params(2) - server.store.params(1)
             np.testing.assert_allclose(step, 0.5 + mean, rtol=1e-5)
 

@@ -137,8 +137,8 @@ def test_a_round_is_recorded_with_everybody_who_took_part(store: Store) -> None:
     store.keep_update(Update(participant("a"), b"1"))
     store.keep_update(Update(participant("a", examples=99), b"again"))
     store.begin_merge(1, store.update_log.pending())
-    files = store.update_log.payloads(1)
-    assert [(file.read(9), base) for file, base in files] == [(b"1", 0), (b"2", 0)]
+    taken = [(one.file.read(9), one.version) for one in store.update_log.payloads(1)]
+    assert taken == [(b"1", 0), (b"2", 0)]
     mean = np.zeros(LAYOUT.size, np.float32)
     grown, delta = advance(model, mean, optimizer=OPTIMIZER, codec="uq:1")
     prepared = store.version_log.prepare(grown, delta)

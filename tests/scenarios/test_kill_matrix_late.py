@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from broker_server.config import RoundSection
-from broker_server.global_model import advance, first_model, mean_delta
+from broker_server.global_model import advance, first_model
+from broker_server.guard import History, guarded_mean
+from broker_server.guard_settings import GuardSection
 from broker_server.records import LedgerEntry
 from broker_server.server_optimizers import fedavgm
 from broker_server.store import Store
+from broker_server.stored_cohort import Contribution
 from tests.fakes import MemoryBroker
 from tests.scenarios.disturbance import Case
 from tests.scenarios.mortal_federation import DEVICES, SEED, TOPICS, Federation
@@ -59,14 +62,20 @@ def merged_anew(
     """Return the digests of all versions, made from what the ledger says."""
     model = first_model(LAYOUT, OPTIMIZER, seed=SEED)
     digests = [params_digest(model.held)]
+    window = GuardSection().window - 1
+    norms: list[History] = []
     for version in range(1, versions):
         took = [
-            (updates[one.transfer], 1 / math.sqrt(version - one.base))
+            Contribution(
+                one.device, updates[one.transfer], 1 / math.sqrt(version - one.base)
+            )
             for one in sorted(ledger, key=lambda one: (one.round, one.device))
             if one.merged_version == version
         ]
-        mean = mean_delta(took, size=LAYOUT.size)
-        model, _ = advance(model, mean, optimizer=OPTIMIZER, codec="uq:1")
+        before = [told for merge in norms[-window:] for told in merge]
+        guarded = guarded_mean(took, size=LAYOUT.size, history=before)
+        norms.append(guarded.norms)
+        model, _ = advance(model, guarded.mean, optimizer=OPTIMIZER, codec="uq:1")
         digests.append(params_digest(model.held))
     return digests
 

@@ -1,16 +1,21 @@
 """A simulated federation: the product's rounds without its processes and messages.
 
-Sampling, training, codecs with error feedback, the mean, the server optimizer and the
+Sampling, training, codecs with error feedback, the guard, the server optimizer and the
 quantized downlink are the functions that server and agents run. What is left out is
 what can go wrong between them: every device that is drawn reports in time.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from broker_server.global_model import GlobalModel, advance, first_model, mean_delta
+from broker_server.global_model import GlobalModel, advance, first_model
+from broker_server.guard import Guarded, History, guarded_mean
+from broker_server.guard_settings import GuardSection
 from broker_server.sampling import draw_cohort
 from broker_server.server_optimizers import optimizer_named
+from broker_server.stored_cohort import Contribution
+from broker_server.told_statistics import moderated
 from edge_agent.trainers.trainer import Trainer
 from tools.simulation.devices import SimulatedDevice
 from wire_protocol.codecs import codec_named
@@ -36,6 +41,7 @@ class Settings:
         server_learning_rate: Its learning rate.
         codec: Of updates.
         downlink: Of the model on its way down.
+        guard: Of the server.
     """
 
     plan: TrainingPlan
@@ -45,6 +51,7 @@ class Settings:
     server_learning_rate: float = 1.0
     codec: str = "uq"
     downlink: str = "uq:1"
+    guard: GuardSection = field(default_factory=GuardSection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Simulation:
         self._devices = {device.name: device for device in devices}
         self._trainer = trainer
         self._manifest = manifest
+        self._norms: deque[History] = deque(maxlen=settings.guard.window - 1)
         self._settings = settings
         self._optimizer = optimizer_named(
             settings.optimizer,
@@ -94,7 +102,7 @@ class Simulation:
             TrainingError: A device's training diverged.
             EncodeError: The merged model is not finite.
         """
-        settings, layout = self._settings, self._manifest.layout
+        settings = self._settings
         number = self.model.version + 1
         cohort = draw_cohort(
             self._devices,
@@ -114,16 +122,33 @@ class Simulation:
             )
             for name in cohort
         ]
-        mean = mean_delta(
-            ((update, 1.0) for update in updates), size=layout.federated.size
+        self._merge(
+            [
+                Contribution(name, update)
+                for name, update in zip(cohort, updates, strict=True)
+            ]
         )
+        return Round(number, cohort, sum(map(len, updates)))
+
+    def _merge(self, contributions: Sequence[Contribution]) -> Guarded:
+        """Merge as a server does that has kept the norms of earlier merges."""
+        settings, layout = self._settings, self._manifest.layout
+        momentum = self.model.momentum
+        guarded = guarded_mean(
+            contributions,
+            size=layout.federated.size,
+            guard=settings.guard,
+            history=[told for merge in self._norms for told in merge],
+            last_step=layout.gather(momentum) if momentum.size else None,
+        )
+        self._norms.append(guarded.norms)
         self.model, _ = advance(
             self.model,
-            layout.spread(mean),
+            layout.spread(guarded.mean),
             optimizer=self._optimizer,
             codec=settings.downlink,
         )
-        return Round(number, cohort, sum(map(len, updates)))
+        return guarded
 
 
 def first_params(
@@ -140,6 +165,7 @@ def first_params(
     if not channels_of(layout):
         return drawn
     told = (feature_statistics(device.examples.x) for device in devices)
-    return standardized(
-        drawn, layout, parts=[part for part in told if part is not None]
+    parts = moderated(
+        [part for part in told if part is not None], cap=GuardSection().weight_cap
     )
+    return standardized(drawn, layout, parts=parts)
