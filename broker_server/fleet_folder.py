@@ -41,6 +41,8 @@ from wire_protocol.topics import check_name
 SERVER_NAME: Final = "server.edgefed"
 """The aggregator's name in its certificate; no device id has a dot."""
 BROKER_NAME: Final = "broker.edgefed"
+CONSOLE_NAME: Final = "console.edgefed"
+"""Who may look on: read everything of the fleet, and say nothing."""
 YEAR_S: Final = 365.25 * 24 * 3600
 LONG_S: Final = 10 * YEAR_S
 """How long certificates of server and broker hold; ``fleet renew`` makes new ones."""

@@ -4,18 +4,24 @@ The broker outlives everybody, so that the last words of server and agents are h
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from broker_server.embedded_broker import embedded_broker
+from broker_server.broker_policy.fleet_broker import fleet_broker
+from broker_server.broker_policy.policy_folder import Listening
+from broker_server.embedded_broker import embedded_broker, free_port
 from tools.demo.children import Child, Children, StoppedEarlyError
 from tools.demo.display import Display
 from tools.demo.fleet_state import FleetState, observed_topics
+from tools.demo.identities import admit, found_fleet, onlooker
 from tools.demo.observer import FINISHED, Observer
 from tools.demo.plan import DemoPlan
 from tools.demo.workspace import FLEET, Workspace
-from wire_protocol.link import LinkSettings
+from wire_protocol.link import LinkSettings, MqttVersion
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.topics import Topics
 
@@ -56,13 +62,8 @@ async def run_federation(
     """
     clock = asyncio.get_running_loop().time
     async with (
-        embedded_broker(0, workspace.folder / "broker", kind=broker_kind) as broker,
-        MqttLink(
-            LinkSettings(
-                "127.0.0.1", broker.port, identity="observer", protocol=broker.protocol
-            ),
-            fail_fast=True,
-        ) as link,
+        _broker(workspace, plan, kind=broker_kind) as broker,
+        MqttLink(broker.onlooker, fail_fast=True) as link,
         Children() as children,
     ):
         if broker.notice:
@@ -100,6 +101,47 @@ async def run_federation(
             watching.cancel()
             await asyncio.wait({watching})
         return Watched(observer.fleet, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Broker:
+    """A broker that runs, and how to look on."""
+
+    port: int
+    protocol: MqttVersion
+    onlooker: LinkSettings
+    notice: str = ""
+
+
+@contextlib.asynccontextmanager
+async def _broker(
+    workspace: Workspace, plan: DemoPlan, *, kind: Literal["auto", "mosquitto", "amqtt"]
+) -> AsyncIterator[_Broker]:
+    """Run the broker that ``plan`` asks for, with a fleet if it has identities."""
+    folder = workspace.folder / "broker"
+    if plan.protection != "none":
+        port, now = free_port(0), time.time()
+        fleet = found_fleet(
+            workspace.fleet, FLEET, port=port, now=now, random=os.urandom
+        )
+        devices = [(device.name, device.identity) for device in workspace.devices]
+        admit(fleet, devices, now=now, random=os.urandom)
+    if plan.protection == "tls":
+        listening = Listening("127.0.0.1", port)
+        async with fleet_broker(fleet, folder, listening=listening):
+            looking = LinkSettings(
+                "localhost",
+                port,
+                identity="observer",
+                tls=onlooker(fleet, now=now, random=os.urandom),
+            )
+            yield _Broker(port, "5", looking)
+        return
+    async with embedded_broker(0, folder, kind=kind) as broker:
+        looking = LinkSettings(
+            "127.0.0.1", broker.port, identity="observer", protocol=broker.protocol
+        )
+        yield _Broker(broker.port, broker.protocol, looking, broker.notice)
 
 
 async def _start(children: Children, workspace: Workspace) -> tuple[Child, list[Child]]:

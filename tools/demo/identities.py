@@ -8,13 +8,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from broker_server.fleet_folder import YEAR_S, Fleet, FleetFolder
+from broker_server.fleet_folder import (
+    CONSOLE_NAME,
+    YEAR_S,
+    Fleet,
+    FleetFolder,
+    write_private,
+)
 from broker_server.members import Member
 from edge_agent.membership import IdentityFolder, Membership
 from wire_protocol.certificates import certificate_request, serial_from
+from wire_protocol.link import TlsFiles
 from wire_protocol.signing import Signer, key_to_pem
 
 HOST: Final = "localhost"
+DAY_S: Final = 24 * 3600.0
 RandomBytes = Callable[[int], bytes]
 
 
@@ -65,3 +73,15 @@ def admit(
                 fleet.fleet.fleet, device, HOST, fleet.fleet.port, fleet_key, ""
             )
             mine.write("membership.json", membership.to_json())
+
+
+def onlooker(fleet: FleetFolder, *, now: float, random: RandomBytes) -> TlsFiles:
+    """Return how to meet the broker as one who may read everything and say nothing."""
+    signer = Signer(random(32))
+    certificate = fleet.authority.issue(
+        CONSOLE_NAME, signer.public, serial=serial_from(random(15)), not_after=now + DAY_S
+    )
+    key, path = fleet.path / "console.key", fleet.path / "console.crt"
+    write_private(key, key_to_pem(signer))
+    write_private(path, certificate.pem)
+    return TlsFiles(fleet.server_tls.authority, path, key)
