@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,10 @@ from wire_protocol.errors import RefusedError
 
 _log = logging.getLogger("edgefed.mosquitto")
 _START_S: Final = 30.0
+_HARMLESS: Final = re.compile(
+    "Warning: (ACL pattern '.*' does not contain|The .* is now deprecated)"
+).match
+"""Patterns without a name are what everybody may read."""
 
 
 class MosquittoChild:
@@ -83,5 +88,5 @@ class MosquittoChild:
                 self._running.set()
             if line.startswith("Error"):
                 self._said = line
-            alarming = line.startswith(("Error", "Warning"))
+            alarming = line.startswith(("Error", "Warning")) and not _HARMLESS(line)
             _log.log(logging.WARNING if alarming else logging.DEBUG, "%s", line)

@@ -101,12 +101,12 @@ class RawClient:
         return body[1]
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Publish with QoS 1; return the reason code of the PUBACK."""
+        """Publish with QoS 1; return the reason it was refused for, or 0."""
         self._next_id += 1
         body = text(topic) + struct.pack(">H", self._next_id) + b"\0" + payload
         self.send(packet(0x32 | retain, body))
         answer = self._answer(0x40)
-        return answer[2] if len(answer) > 2 else 0
+        return answer[2] if len(answer) > 2 and answer[2] >= 0x80 else 0
 
     def subscribe(self, topic_filter: str) -> int:
         self._next_id += 1
