@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from broker_server.child_process import last_line, start_child
+from broker_server.child_process import last_line, start_child, stop_child
 from wire_protocol.errors import ConfigError, RefusedError
 from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES, MqttVersion
 
@@ -32,7 +32,6 @@ AMQTT_NOTICE: Final = (
 _DAEMON_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 _START_S: Final = 30.0
 _POLL_S: Final = 0.02
-_STOP_S: Final = 3.0
 _MOSQUITTO_CONF: Final = """\
 listener {port} {host}
 allow_anonymous true
@@ -79,7 +78,7 @@ async def embedded_broker(
         ConfigError: No broker is installed.
     """
     kind, command = _command(kind)
-    port = _free_port(port)
+    port = free_port(port)
     config, log = folder / "mosquitto.conf", folder / "broker.log"
     _prepare(config, mosquitto_conf(port))
     arguments = ["-c", str(config)] if kind == "mosquitto" else [str(port)]
@@ -94,7 +93,7 @@ async def embedded_broker(
             notice="" if kind == "mosquitto" else AMQTT_NOTICE,
         )
     finally:
-        await _stop(child)
+        await stop_child(child)
 
 
 def mosquitto_conf(port: int) -> str:
@@ -129,12 +128,16 @@ def _command(kind: str) -> tuple[BrokerKind, list[str]]:
     )
 
 
-def _free_port(port: int) -> int:
-    """Return ``port``, or a free one for 0, after seeing that it can be had."""
-    with socket.socket() as probe:
+def free_port(port: int, *, host: str = LOOPBACK) -> int:
+    """Return ``port``, or a free one for 0, after seeing that it can be had.
+
+    Raises:
+        RefusedError: It is taken, or forbidden.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((host, port))
             probe.listen()
         except OSError as error:
             raise RefusedError(
@@ -172,15 +175,3 @@ async def _accepting(child: asyncio.subprocess.Process, port: int, log: Path) ->
 def _prepare(config: Path, text: str) -> None:
     config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.write_text(text)
-
-
-async def _stop(child: asyncio.subprocess.Process) -> None:
-    """End the child, gently and then not; leave no zombie."""
-    with contextlib.suppress(ProcessLookupError):
-        child.terminate()
-    try:
-        await asyncio.wait_for(child.wait(), _STOP_S)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()

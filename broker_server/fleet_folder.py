@@ -47,6 +47,8 @@ YEAR_S: Final = 365.25 * 24 * 3600
 LONG_S: Final = 10 * YEAR_S
 """How long certificates of server and broker hold; ``fleet renew`` makes new ones."""
 TLS_PORT: Final = 8883
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+"""A server beside its broker connects by these."""
 _MAX_HOSTS: Final = 32
 _REMEDY: Final = "name the folder that 'edgefed fleet init' made"
 
@@ -179,7 +181,7 @@ class FleetFolder:
                 serial=serial_from(random(15)),
                 not_after=now + LONG_S,
                 server=name == "broker",
-                hosts=self.fleet.hosts if name == "broker" else (),
+                hosts=_hosts(self.fleet) if name == "broker" else (),
             )
             write_private(self.path / f"{name}.key", key_to_pem(signer))
             write_private(self.path / f"{name}.crt", certificate.pem)
@@ -300,6 +302,11 @@ class FleetFolder:
             return None
         except (OSError, DecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _hosts(fleet: Fleet) -> tuple[str, ...]:
+    """Return the broker's names, with those by which its own machine knows it."""
+    return tuple(dict.fromkeys((*fleet.hosts, *LOCAL_HOSTS)))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.broker.broker_fixtures", "tests.broker.fleet_broker")
+pytest_plugins = (
+    "tests.broker.broker_fixtures",
+    "tests.broker.fleet_broker",
+    "tests.broker.guarded_world",
+)
 
 # A shared machine is slow at times; the suite's own limit is the timeout.
 settings.register_profile("edgefed", deadline=None)

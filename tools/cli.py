@@ -30,6 +30,9 @@ GROUPS: Final = {
     "chaos": Group("tools.chaos.cli", "break a federation on this machine"),
     "agent": Group("edge_agent.cli", "take part in a federation, on a device"),
     "server": Group("broker_server.cli", "run the aggregator beside the broker"),
+    "broker": Group(
+        "broker_server.broker_policy.cli", "guard the MQTT broker of a fleet"
+    ),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),
 }
 

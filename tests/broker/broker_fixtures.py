@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker_server.broker_policy.policy_folder import PolicyFolder
 from broker_server.embedded_broker import LOOPBACK, find_mosquitto, mosquitto_conf
 
 _START_S = 10.0
@@ -24,10 +25,17 @@ def free_port() -> int:
 class Mosquitto:
     """A broker on a port of its own that a test may kill and start again."""
 
-    def __init__(self, folder: Path, *, settings: str = "") -> None:
-        self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(mosquitto_conf(self.port) + settings)
+    def __init__(
+        self, folder: Path, *, settings: str = "", policy: PolicyFolder | None = None
+    ) -> None:
+        """With ``policy`` it runs with that configuration, on that port."""
+        if policy is None:
+            self.port = free_port()
+            self._config = folder / "mosquitto.conf"
+            self._config.write_text(mosquitto_conf(self.port) + settings)
+        else:
+            policy.write()
+            self.port, self._config = policy.listening.port, policy.config
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
 

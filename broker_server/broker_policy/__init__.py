@@ -1,0 +1,1 @@
+"""What a broker lets whom do, in the words of mosquitto, EMQX and Home Assistant."""

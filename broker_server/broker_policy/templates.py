@@ -1,0 +1,23 @@
+"""Templates of brokers' configuration: files with ``@names@`` to be filled in."""
+
+import re
+from importlib import resources
+from typing import Final
+
+_NAME: Final = re.compile(r"@([a-z_]+)@")
+
+
+def filled(template: str, **values: object) -> str:
+    """Return ``firmware_configs/brokers/<template>`` with every name filled in.
+
+    >>> "edgefed/1/attic" in filled(
+    ...     "mosquitto.acl", fleet="attic", root="edgefed/1/attic", server="s", shut=""
+    ... )
+    True
+
+    Raises:
+        KeyError: The template has a name that was not given.
+    """
+    path = resources.files("firmware_configs") / "brokers" / template
+    text = path.read_text(encoding="utf-8")
+    return _NAME.sub(lambda match: str(values[match[1]]), text)

@@ -1,0 +1,1 @@
+"""Boards, units and brokers: data only."""
