@@ -37,6 +37,7 @@ class Reason(StrEnum):
     LOW_BATTERY = "low_battery"
     LOW_DISK = "low_disk"
     TOO_HOT = "too_hot"
+    OVER_LIMIT = "over_limit"
     UNTRUSTED = "untrusted"
     UNKNOWN_DEVICE = "unknown_device"
     REVOKED = "revoked"
