@@ -30,6 +30,8 @@ GROUPS: Final = {
     "chaos": Group("tools.chaos.cli", "break a federation on this machine"),
     "agent": Group("edge_agent.cli", "take part in a federation, on a device"),
     "server": Group("broker_server.cli", "run the aggregator beside the broker"),
+    "fleet": Group("tools.fleet.cli", "found a fleet: its authority and its keys"),
+    "devices": Group("tools.devices.cli", "let devices join, and lock them out"),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),
 }
 
