@@ -87,11 +87,18 @@ class BrokerSection:
 class SecuritySection:
     """Who belongs to the fleet.
 
-    ``fleet_dir`` is what ``edgefed fleet init`` made. Without it everybody on this
-    machine may take part, and nobody else.
+    Attributes:
+        fleet_dir: What ``edgefed fleet init`` made. Without it everybody on this
+            machine may take part, and nobody else.
+        certificate_days: How long a device's certificate holds; it is renewed when a
+            third of that is left.
     """
 
     fleet_dir: Path | None = None
+    certificate_days: float = 365.0
+
+    def __post_init__(self) -> None:
+        _check_range("certificate_days", self.certificate_days, least=0.01, most=3650)
 
 
 @dataclass(frozen=True, slots=True)

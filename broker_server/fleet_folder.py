@@ -8,7 +8,9 @@
     revoked.crl                 for the broker: what holds no more
     members/<device>.json       who was vouched for, and their certificate (.crt)
     claims/<claim>.json         who may join
-    gone/<serial>               serials of members that were forgotten
+    gone/<serial>               serials of members that were forgotten, and of claims
+                                that were withdrawn
+    lock                        held by who changes members or claims
 
 The folder is for its owner only. Every file is whole or absent; whoever changes members
 or claims holds the folder's lock, so that server and command line may both do it. Times
@@ -17,12 +19,13 @@ and random bytes are given.
 
 import contextlib
 import fcntl
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self, TypeAlias, TypeVar
 
+from broker_server.fleet import TLS_PORT, Fleet
 from broker_server.members import Claim, Member
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.certificates import (
@@ -30,13 +33,25 @@ from wire_protocol.certificates import (
     Certificate,
     new_authority,
     read_certificate,
+    read_revocation_list,
     serial_from,
 )
 from wire_protocol.errors import ConfigError, DecodeError, RefusedError
-from wire_protocol.fields import Fields, json_object
 from wire_protocol.link import TlsFiles
 from wire_protocol.signing import Signer, key_to_pem, load_key
 from wire_protocol.topics import check_name
+
+__all__ = [
+    "BROKER_NAME",
+    "LONG_S",
+    "SERVER_NAME",
+    "TLS_PORT",
+    "YEAR_S",
+    "Fleet",
+    "FleetFolder",
+    "RandomBytes",
+    "write_private",
+]
 
 SERVER_NAME: Final = "server.edgefed"
 """The aggregator's name in its certificate; no device id has a dot."""
@@ -46,62 +61,27 @@ CONSOLE_NAME: Final = "console.edgefed"
 YEAR_S: Final = 365.25 * 24 * 3600
 LONG_S: Final = 10 * YEAR_S
 """How long certificates of server and broker hold; ``fleet renew`` makes new ones."""
-TLS_PORT: Final = 8883
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 """A server beside its broker connects by these."""
-_MAX_HOSTS: Final = 32
 _REMEDY: Final = "name the folder that 'edgefed fleet init' made"
 
 T = TypeVar("T")
 RandomBytes: TypeAlias = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What ``fleet.json`` says.
-
-    ``hosts`` are the names and addresses the broker is reached by, the first of them by
-    devices; ``port`` is its TLS port.
-    """
-
-    fleet: str
-    hosts: tuple[str, ...]
-    port: int = TLS_PORT
-
-    def __post_init__(self) -> None:
-        check_name(self.fleet, what="fleet")
-        if not 1 <= len(self.hosts) <= _MAX_HOSTS:
-            raise ConfigError(
-                f"a broker has 1 to {_MAX_HOSTS} names, not {len(self.hosts)}",
-                remedy="give --host once for each name or address",
-            )
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Self:
-        """Parse, or raise ``DecodeError`` or ``ConfigError``."""
-        fields = Fields(json_object(raw, what="fleet.json"), owner="fleet")
-        return cls(
-            fields.text("fleet", longest=32),
-            fields.texts("hosts", most=_MAX_HOSTS),
-            fields.whole("port", least=1, most=65_535),
-        )
-
-    def to_json(self) -> bytes:
-        """Return the file's content."""
-        plain = {"fleet": self.fleet, "hosts": list(self.hosts), "port": self.port}
-        return (json.dumps(plain, indent=1) + "\n").encode()
-
-
 class FleetFolder:
     """An existing folder; ``create`` makes one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fleet: Fleet | None = None) -> None:
         self.path = path
+        if fleet is not None:
+            self.fleet = fleet
+            return
         try:
             self.fleet = Fleet.from_json((path / "fleet.json").read_bytes())
-        except (OSError, DecodeError) as error:
+        except (OSError, DecodeError, ConfigError) as error:
             raise ConfigError(
-                f"{path} is no fleet's folder: {error}", remedy=_REMEDY
+                f"{path} is no fleet's folder: fleet.json: {error}", remedy=_REMEDY
             ) from error
 
     @classmethod
@@ -134,12 +114,26 @@ class FleetFolder:
         write_private(path / "authority.key", key_to_pem(signer))
         write_private(path / "authority.crt", authority.certificate.pem)
         write_private(path / "signing.key", key_to_pem(Signer(random(32))))
-        # Last: with it the folder is a fleet's, and whole.
-        write_private(path / "fleet.json", fleet.to_json())
-        made = cls(path)
+        made = cls(path, fleet=fleet)
         made.renew(now=now, random=random)
         made.write_revoked()
+        # Last: with it the folder is a fleet's, and whole.
+        write_private(path / "fleet.json", fleet.to_json())
         return made
+
+    def change(self, fleet: Fleet) -> None:
+        """Write down other names of the broker; ``renew`` makes certificates of them.
+
+        Raises:
+            ConfigError: The fleet has another name, which its topics and members bear.
+        """
+        if fleet.fleet != self.fleet.fleet:
+            raise ConfigError(
+                f"{self.path} is of fleet {self.fleet.fleet!r}, which keeps its name",
+                remedy="make another fleet in another folder",
+            )
+        write_private(self.path / "fleet.json", fleet.to_json())
+        self.fleet = fleet
 
     # --- keys -----------------------------------------------------------------------
 
@@ -198,17 +192,34 @@ class FleetFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing members and claims meanwhile."""
-        with (self.path / "lock").open("wb") as lock:
+        path = self.path / "lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     @property
     def changed(self) -> tuple[int, int]:
-        """A stamp that differs after every change of members or claims."""
-        return (
-            (self.path / "members").stat().st_mtime_ns,
-            (self.path / "claims").stat().st_mtime_ns,
-        )
+        """A stamp that differs after every change of members or claims.
+
+        The clock behind it may stand still for some milliseconds: what differs now
+        may change again without another stamp, but not a second later.
+
+        Raises:
+            ConfigError: The folder is not there, or not ours.
+        """
+        try:
+            return (
+                (self.path / "members").stat().st_mtime_ns,
+                (self.path / "claims").stat().st_mtime_ns,
+            )
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     def members(self) -> dict[str, Member]:
         """Return everyone who was ever vouched for and not forgotten, by id."""
@@ -224,6 +235,10 @@ class FleetFolder:
             self._member_path(check_name(device, what="device")), Member.from_json
         )
 
+    def claim(self, claim: str) -> Claim | None:
+        """Return one claim, by a name that ``is_claim``, if there is one."""
+        return self._read(self._claim_path(claim), Claim.from_json)
+
     def claims(self) -> dict[str, Claim]:
         """Return every claim, by name, used and ended ones too."""
         found = (
@@ -234,11 +249,28 @@ class FleetFolder:
 
     def keep_claim(self, claim: Claim) -> None:
         """Write a claim down; within ``locked``."""
-        write_private(self.path / "claims" / f"{claim.claim}.json", claim.to_json())
+        write_private(self._claim_path(claim.claim), claim.to_json())
 
-    def drop_claim(self, claim: str) -> None:
-        """Forget a claim; within ``locked``."""
-        (self.path / "claims" / f"{claim}.json").unlink(missing_ok=True)
+    def drop_claim(self, claim: Claim) -> None:
+        """Forget a claim whose certificate has ended; within ``locked``."""
+        self._remove(self._claim_path(claim.claim))
+
+    def withdraw_claim(self, claim: Claim) -> None:
+        """Forget a claim that nobody shall use any more; within ``locked``."""
+        write_private(self.path / "gone" / claim.serial, b"")
+        self.drop_claim(claim)
+
+    def spend_claims(self, claims: Iterable[str], *, ended_before: float) -> None:
+        """Close used claims, forget those that ended before a time, tell the broker."""
+        with self.locked():
+            for name in sorted(claims):
+                claim = self.claim(name)
+                if claim is not None and not claim.spent:
+                    self.keep_claim(replace(claim, spent=True))
+            for claim in self.claims().values():
+                if claim.until < ended_before:
+                    self.drop_claim(claim)
+            self.write_revoked()
 
     def keep_member(
         self, member: Member, certificate: Certificate | None = None
@@ -255,9 +287,25 @@ class FleetFolder:
 
     def forget_member(self, member: Member) -> None:
         """Forget a member; what it is locked out of stays shut; within ``locked``."""
-        write_private(self.path / "gone" / member.serial, b"")
-        self._member_path(member.device).unlink(missing_ok=True)
-        self._member_path(member.device).with_suffix(".crt").unlink(missing_ok=True)
+        for serial in member.serials:
+            write_private(self.path / "gone" / serial, b"")
+        path = self._member_path(member.device)
+        self._remove(path)
+        self._remove(path.with_suffix(".crt"))
+
+    def known_member(self, device: str) -> Member:
+        """Return one member.
+
+        Raises:
+            ConfigError: There is no such member.
+        """
+        member = self.member(device)
+        if member is None:
+            raise ConfigError(
+                f"{device} is no member of fleet {self.fleet.fleet}",
+                remedy="edgefed devices list shows who is",
+            )
+        return member
 
     def revoke(self, device: str, *, why: str, now: float) -> Member:
         """Lock a member out for ever, and tell the broker's list.
@@ -266,34 +314,56 @@ class FleetFolder:
             ConfigError: There is no such member.
         """
         with self.locked():
-            member = self.member(device)
-            if member is None:
-                raise ConfigError(
-                    f"{device} is no member of fleet {self.fleet.fleet}",
-                    remedy="edgefed devices list shows who is",
-                )
+            member = self.known_member(device)
             if not member.revoked:
                 member = replace(member, revoked=now, why=why)
                 self.keep_member(member)
             self.write_revoked()
         return member
 
-    def revoked_serials(self) -> tuple[str, ...]:
-        """Return the serial numbers that hold no more, sorted."""
-        gone = {path.name for path in (self.path / "gone").glob("*")}
-        shut = {one.serial for one in self.members().values() if one.revoked}
-        used = {one.serial for one in self.claims().values() if one.taken_by}
-        return tuple(sorted(gone | shut | used))
+    def revoked_serials(self) -> frozenset[str]:
+        """Return the serial numbers that hold no more.
+
+        Those of a used claim hold until its device was seen as a member, or until
+        their end: it may have to come back for an answer that was lost.
+        """
+        gone = {
+            path.name
+            for path in (self.path / "gone").glob("*")
+            if not path.name.startswith(".")
+        }
+        shut = {
+            serial
+            for one in self.members().values()
+            if one.revoked
+            for serial in one.serials
+        }
+        spent = {one.serial for one in self.claims().values() if one.spent}
+        return frozenset(gone | shut | spent)
 
     def write_revoked(self) -> None:
-        """Write the broker's list of certificates that hold no more."""
-        serials = self.revoked_serials()
+        """Bring the broker's list up to date; a list that is right stays as it is."""
         path = self.path / "revoked.crl"
-        raw = self.authority.revocation_list(serials, number=len(serials))
-        write_private(path, raw)
+        serials = self.revoked_serials()
+        try:
+            number, listed = read_revocation_list(path.read_bytes())
+        except (OSError, DecodeError):
+            number, listed = 0, None
+        if listed != serials:
+            raw = self.authority.revocation_list(sorted(serials), number=number + 1)
+            write_private(path, raw)
 
     def _member_path(self, device: str) -> Path:
         return self.path / "members" / f"{device}.json"
+
+    def _claim_path(self, claim: str) -> Path:
+        return self.path / "claims" / f"{claim}.json"
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(path, error) from error
 
     def _read(self, path: Path, parse: Callable[[bytes], T]) -> T | None:
         try:
@@ -301,7 +371,10 @@ class FleetFolder:
         except FileNotFoundError:
             return None
         except (OSError, DecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from error
+            raise ConfigError(
+                f"{path} cannot be read: {error}",
+                remedy="bring it back from a backup, or remove it",
+            ) from error
 
 
 def _hosts(fleet: Fleet) -> tuple[str, ...]:
@@ -318,7 +391,11 @@ def write_private(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content, mode=0o600)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}",
-            remedy="run this as the user the fleet's folder belongs to",
-        ) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{path} cannot be used: {error.strerror}",
+        remedy="run this as the user the fleet's folder belongs to",
+    )

@@ -7,10 +7,11 @@ counted by its reason; never an exception.
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from broker_server.acceptance import RefusedUpdateError, Terms, accept, head_of
+from broker_server.outlets import Memory, Outlets
 from broker_server.receipts import Receipts
 from broker_server.records import Participant, Update
 from broker_server.registry import EXCLUDING, MAX_DEVICES, Registry
@@ -29,41 +30,10 @@ from wire_protocol.messages import (
 )
 from wire_protocol.topics import Topics, round_number
 
+__all__ = ["Heard", "Intake", "Memory", "Outlets"]
+
 Heard: TypeAlias = Reported | LateReported | Declined
 _log = logging.getLogger("edgefed.server")
-
-
-@dataclass(frozen=True, slots=True)
-class Outlets:
-    """Where the intake passes things on to.
-
-    ``withdraw`` clears a round that is not open; ``ask`` raises ``DecodeError`` for a
-    blob that is not on offer; ``need`` tells a device what to send of its update;
-    ``note_offence`` takes why something of a known device was refused.
-    """
-
-    answer: Callable[[str, UpdateReceipt], None]
-    withdraw: Callable[[int], None]
-    ask: Callable[[str, Need], None]
-    need: Callable[[str, Need], None]
-    note_device: Callable[[str, CheckIn], None]
-    note_offence: Callable[[str, Reason], None] = lambda _device, _reason: None
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the intake looks up, for it may long be out of its own mind.
-
-    ``terms`` are those of a round that no longer collects; it raises
-    ``RefusedUpdateError`` where an update of that round can no longer count. ``barred``
-    tells whether a device is in quarantine.
-    """
-
-    receipt: Callable[[str, str], UpdateReceipt | None]
-    last_receipt: Callable[[str], UpdateReceipt | None]
-    accepted: Callable[[int, str], bool]
-    terms: Callable[[int], Terms]
-    barred: Callable[[str], bool] = lambda _: False
 
 
 class Intake:
@@ -104,10 +74,14 @@ class Intake:
     def filters(self) -> tuple[str, ...]:
         """What the server subscribes to; old offers first, to be rid of them."""
         rests = ("availability", "info", "need", "evt", "up/+/m", "up/+/b/+")
-        return (
+        heard = (
             self._topics.round("+"),
             *(self._topics.device("+", rest) for rest in rests),
         )
+        if self._roster.folder is None:
+            return heard
+        renewal = self._topics.device("+", "renewal")
+        return (*heard, renewal, self._topics.enrolment("+", "req"))
 
     def open(self, offer: RoundOffer) -> None:
         """Take updates of this round as it collects them; its cohort may have grown."""
@@ -169,6 +143,17 @@ class Intake:
         for reason, count in counts.items():
             self.refused[Reason(reason)] += count
 
+    def shut_out(self, devices: Collection[str]) -> tuple[Declined, ...]:
+        """Know nothing more of these devices; return what that means for the round."""
+        self.registry = self.registry.without(devices)
+        self._heard.difference_update(devices)
+        for device in devices:
+            self._uplink.drop(device)
+        if self._offer is None:
+            return ()
+        lost = set(self._offer.cohort).intersection(devices)
+        return tuple(Declined(self._offer.round, device) for device in sorted(lost))
+
     def call_roll(self) -> None:
         """Begin to note who says something, on a new connection.
 
@@ -195,10 +180,10 @@ class Intake:
         try:
             levels = self._topics.levels(topic)
             if levels[0] == "d":
-                self._roster.check_admitted(levels[1])
+                self._check_admitted(levels, payload)
                 self._check_limits(levels[1], len(payload))
-                if not retained and len(self._heard) < MAX_DEVICES:
-                    self._heard.add(levels[1])
+            if levels[0] == "d" and not retained and len(self._heard) < MAX_DEVICES:
+                self._heard.add(levels[1])
             return self._receive(levels, payload, conn=conn)
         except DecodeError as error:
             self.count(error.reason)
@@ -216,6 +201,10 @@ class Intake:
                 self._take_availability(device, payload, conn=conn)
             case ("d", device, "info") if payload:
                 self._take_check_in(device, expect(CheckIn, payload)[0])
+            case ("enroll", claim, "req"):
+                self._outlets.enrol(claim, payload)
+            case ("d", device, "renewal"):
+                self._outlets.renew(device, payload)
             case ("d", device, "need"):
                 self._outlets.ask(device, expect(Need, payload)[0])
             case ("d", device, "evt"):
@@ -227,6 +216,14 @@ class Intake:
             case _:
                 pass  # empty: a retained topic was cleared
         return None
+
+    def _check_admitted(self, levels: tuple[str, ...], payload: bytes) -> None:
+        try:
+            self._roster.check_admitted(levels[1])
+        except DecodeError as error:
+            if error.reason is Reason.UNKNOWN_DEVICE and payload:
+                self._outlets.knock(levels[1], levels[2])
+            raise
 
     def _take_offer(self, number: int) -> None:
         """Withdraw what the broker still offers of an earlier run, or of a lost one.

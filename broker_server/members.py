@@ -4,11 +4,14 @@ This module is pure; ``fleet_folder`` reads and writes the files.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Self
 
 from wire_protocol.errors import DecodeError
 from wire_protocol.fields import Fields, json_object
+
+MAX_EARLIER: Final = 8
+"""Former certificates that are remembered; at most one or two still hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Member:
         hardware: What it said it is.
         revoked: When it was locked out; 0 is never.
         why: Said by who locked it out.
+        earlier: Serial numbers of its former certificates, newest last.
     """
 
     device: str
@@ -38,6 +42,7 @@ class Member:
     hardware: str
     revoked: float = 0.0
     why: str = ""
+    earlier: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
@@ -47,18 +52,38 @@ class Member:
             device=fields.text("device", longest=32),
             label=fields.text("label", longest=64),
             public=fields.digest("public"),
-            serial=_serial(fields),
+            serial=_serial(fields.text("serial", longest=40)),
             not_after=fields.real("not_after", least=0.0),
             joined=fields.real("joined", least=0.0),
             claim=fields.text("claim", longest=48),
             hardware=fields.text("hardware", longest=128),
             revoked=fields.real("revoked", least=0.0),
             why=fields.text("why"),
+            earlier=tuple(
+                _serial(text) for text in fields.texts("earlier", most=MAX_EARLIER)
+            ),
         )
 
     def to_json(self) -> bytes:
         """Return the file's content."""
         return _lines(asdict(self))
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        """Serial numbers of all its certificates that may still hold."""
+        return (*self.earlier, self.serial)
+
+    def renewed(self, serial: str, *, not_after: float) -> "Member":
+        """Return the member with another certificate; the former holds until its end.
+
+        The device may never hear of the new one.
+        """
+        return replace(
+            self,
+            serial=serial,
+            not_after=not_after,
+            earlier=self.serials[-MAX_EARLIER:],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +97,7 @@ class Claim:
         until: When it ends, seconds since 1970.
         device: The id that whoever uses it gets; empty: of its choice.
         taken_by: The key that used it, 64 hex digits; empty: nobody yet.
+        spent: Whether its device was seen as a member, so that it need open nothing.
     """
 
     claim: str
@@ -80,6 +106,7 @@ class Claim:
     until: float
     device: str = ""
     taken_by: str = ""
+    spent: bool = False
 
     @classmethod
     def from_json(cls, raw: bytes) -> Self:
@@ -89,10 +116,11 @@ class Claim:
         return cls(
             claim=fields.text("claim", longest=48),
             public=fields.digest("public"),
-            serial=_serial(fields),
+            serial=_serial(fields.text("serial", longest=40)),
             until=fields.real("until", least=0.0),
             device=fields.text("device", longest=32),
             taken_by=fields.digest("taken_by") if taken else "",
+            spent=fields.flag("spent"),
         )
 
     def to_json(self) -> bytes:
@@ -100,9 +128,8 @@ class Claim:
         return _lines(asdict(self))
 
 
-def _serial(fields: Fields) -> str:
-    text = fields.text("serial", longest=40)
-    if not text or not set(text) <= set("0123456789abcdef"):
+def _serial(text: str) -> str:
+    if not 0 < len(text) <= 40 or not set(text) <= set("0123456789abcdef"):
         raise DecodeError(f"{text!r} is no serial number in hex")
     return text
 

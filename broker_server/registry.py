@@ -93,6 +93,11 @@ class Registry:
         }
         return Registry({**self.devices, **changed})
 
+    def without(self, devices: Collection[str]) -> "Registry":
+        """Forget devices."""
+        kept = {name: one for name, one in self.devices.items() if name not in devices}
+        return Registry(kept)
+
     def excluded(self, device: str) -> "Registry":
         """Do not invite ``device`` until it checks in anew."""
         return self._with(device, replace(self._known(device), excluded=True))

@@ -5,6 +5,7 @@ only its members; what they send up bears their signature. A change on disk, by 
 command line or by enrolment, is seen at the next ``refresh``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from broker_server.fleet_folder import FleetFolder
@@ -20,8 +21,24 @@ class Roster:
     def __init__(self, folder: FleetFolder | None = None) -> None:
         self._folder = folder
         self._stamp: tuple[int, int] | None = None
+        self._settled = False
         self._members: dict[str, Member] = {}
         self.refresh()
+
+    @property
+    def folder(self) -> FleetFolder | None:
+        """The fleet's folder, if there is one."""
+        return self._folder
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Everyone who was vouched for, as of the last ``refresh``."""
+        return self._members
+
+    @property
+    def locked_out(self) -> frozenset[str]:
+        """Members that were revoked."""
+        return frozenset(name for name, one in self._members.items() if one.revoked)
 
     @property
     def seal(self) -> Seal:
@@ -29,15 +46,26 @@ class Roster:
         return as_it_is if self._folder is None else self._folder.signer.seal
 
     def refresh(self) -> frozenset[str]:
-        """Read what has changed on disk; return who has been revoked since."""
-        if self._folder is None or self._folder.changed == self._stamp:
+        """Read what has changed on disk; return who may no longer take part since.
+
+        Those are members that were revoked, and those that were forgotten.
+
+        Raises:
+            ConfigError: A file is damaged, or the folder is gone; nothing changes.
+        """
+        if self._folder is None:
             return frozenset()
         stamp = self._folder.changed
+        if stamp == self._stamp and self._settled:
+            return frozenset()
         members = self._folder.members()
-        before, self._members, self._stamp = self._members, members, stamp
+        before, shut_before = self._members, self.locked_out
+        # Once more when it stays the same: a change right after the one that was seen
+        # may have its stamp.
+        self._settled = stamp == self._stamp
+        self._members, self._stamp = members, stamp
         gone = before.keys() - members.keys()
-        shut = {name for name, one in members.items() if one.revoked}
-        return frozenset(shut | gone) - {n for n, o in before.items() if o.revoked}
+        return (self.locked_out - shut_before) | gone
 
     def check_admitted(self, device: str) -> None:
         """Raise ``DecodeError`` unless ``device`` may say something."""

@@ -92,6 +92,7 @@ class Service:
                 layout=self._artifact.manifest.layout,
                 tip=lambda: self.version,
                 roster=self._roster,
+                tell=self._inbox.put,
             )
             self._mailer = wiring.mailer
             self._announcer, self._intake = wiring.announcer, wiring.intake
@@ -100,7 +101,7 @@ class Service:
             await self._mailer.subscribe(self._intake.filters)
             tasks = [
                 group.create_task(self._inbox.listen(self._link)),
-                group.create_task(self._distribution.run()),
+                *(group.create_task(work()) for work in wiring.works),
                 group.create_task(self._inbox.await_stop(stop)),
             ]
             while not self._is_over():

@@ -340,6 +340,11 @@ class Store:
                 (device, *said, at, MAX_DEVICES),
             )
 
+    def forget_device(self, device: str) -> None:
+        """Remember no more what a device said of itself; its updates stay counted."""
+        with self._db.transaction():
+            self._db.execute("DELETE FROM devices WHERE device = ?", (device,))
+
     def devices(self) -> list[DeviceRecord]:
         """Return every device that ever checked in, by id."""
         return [

@@ -146,6 +146,12 @@ class Uplink:
         except (OSError, RefusedError) as error:
             _log.warning("a part of an update stays behind: %s", error)
 
+    def drop(self, device: str) -> None:
+        """Remove all that was received of a device's updates."""
+        for transfer in list(self._parts.get(device, {})):
+            self.forget(device, transfer)
+        self._transfers.pop(device, None)
+
     # --- one transfer ---------------------------------------------------------
 
     def _advance(self, known: _Transfer) -> Advance:

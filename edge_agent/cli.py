@@ -8,13 +8,12 @@ import signal
 from dataclasses import asdict
 from pathlib import Path
 
+import edge_agent.postponed  # noqa: F401 - before all that imports paho
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.feeding import Fed, open_examples
-from edge_agent.membership import IdentityFolder
 from edge_agent.memory import first_connection
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, candidates, probe, working_runtime
-from edge_agent.renewal import Renewal
 from edge_agent.runtimes import RUNTIMES
 from edge_agent.service import Service
 from edge_agent.state_files import StateFiles, held_alone
@@ -129,6 +128,10 @@ async def _take_part(
     )
     identity = None
     if config.security.identity_dir is not None:
+        # what signs takes a megabyte, which a federation on one machine can do without
+        from edge_agent.membership import IdentityFolder  # noqa: PLC0415
+        from edge_agent.renewal import Renewal  # noqa: PLC0415
+
         identity = IdentityFolder(config.security.identity_dir)
     settings = link_settings(
         config, first_connection=first_connection(files), identity=identity

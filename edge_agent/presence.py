@@ -1,11 +1,10 @@
 """What a device says of itself: that it is here, what it can do, what it is doing."""
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge_agent.config import AgentConfig, BrokerSettings
 from edge_agent.examples import ExampleStore, MisfitError
-from edge_agent.membership import IdentityFolder
 from edge_agent.probe import Finding
 from edge_agent.reporting import state_note, telemetry_note
 from edge_agent.session import Idle, State
@@ -17,6 +16,9 @@ from wire_protocol.link import Link, LinkSettings, Login, TlsFiles, Will
 from wire_protocol.messages import CheckIn
 from wire_protocol.topics import Topics
 
+if TYPE_CHECKING:
+    from edge_agent.membership import IdentityFolder
+
 MAX_BACKLOG_BYTES: Final = 10 << 20
 """More than a window of the largest blocks; a flood of sensors' messages is cut off."""
 NEWS: Final = 0.2
@@ -27,7 +29,7 @@ def link_settings(
     config: AgentConfig,
     *,
     first_connection: int = 1,
-    identity: IdentityFolder | None = None,
+    identity: "IdentityFolder | None" = None,
 ) -> LinkSettings:
     """Return how this agent connects, its last will included.
 

@@ -30,7 +30,6 @@ from edge_agent.memory import Memory
 from edge_agent.outbox import Outbox
 from edge_agent.presence import Presence, busy_round, summary
 from edge_agent.probe import Finding
-from edge_agent.renewal import Renewal
 from edge_agent.round_work import RoundWork
 from edge_agent.session import (
     Abandon,
@@ -70,6 +69,7 @@ from wire_protocol.messages import Abandoned, RoundOffer
 from wire_protocol.topics import Topics
 
 if TYPE_CHECKING:
+    from edge_agent.renewal import Renewal
     from edge_agent.sources.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Service:
         open_trainer: OpenTrainer = open_trainer,
         look: Callable[[], Hindrance | None] | None = None,
         seal: Seal = as_it_is,
-        renewal: Renewal | None = None,
+        renewal: "Renewal | None" = None,
     ) -> None:
         self._link = link
         self._device = config.agent.device

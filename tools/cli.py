@@ -33,6 +33,8 @@ GROUPS: Final = {
     "broker": Group(
         "broker_server.broker_policy.cli", "guard the MQTT broker of a fleet"
     ),
+    "fleet": Group("tools.fleet.cli", "found a fleet: its authority and its keys"),
+    "devices": Group("tools.devices.cli", "let devices join, and lock them out"),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),
 }
 

@@ -123,6 +123,17 @@ class Authority:
         return builder.sign(_private(self.signer), None).public_bytes(Encoding.PEM)
 
 
+def read_revocation_list(raw: bytes) -> tuple[int, frozenset[str]]:
+    """Return number and serials of a list of ours, in PEM, or raise ``DecodeError``."""
+    try:
+        found = x509.load_pem_x509_crl(raw)
+        number = found.extensions.get_extension_for_class(x509.CRLNumber).value
+        serials = frozenset(f"{one.serial_number:x}" for one in found)
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        raise DecodeError(f"not a revocation list: {error!r:.100}") from error
+    return number.crl_number, serials
+
+
 def new_authority(name: str, signer: Signer, *, serial: int) -> Authority:
     """Found an authority; its certificate ends with 2049."""
     builder = (

@@ -38,12 +38,12 @@ class Reason(StrEnum):
     LOW_BATTERY = "low_battery"
     LOW_DISK = "low_disk"
     TOO_HOT = "too_hot"
+    OVER_LIMIT = "over_limit"
     UNTRUSTED = "untrusted"
     UNKNOWN_DEVICE = "unknown_device"
     REVOKED = "revoked"
     CLAIM_OVER = "claim_over"
     NAME_TAKEN = "name_taken"
-    OVER_LIMIT = "over_limit"
 
 
 class EdgefedError(Exception):

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from nacl import bindings
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
 
-from wire_protocol.envelope import sealed, signed_text, split
+from wire_protocol.envelope import SIGNATURE_BYTES, sealed, signed_text, split
 from wire_protocol.errors import ConfigError, RefusedError, TrustError
 
 KEY_BYTES: Final = 32
@@ -44,12 +44,13 @@ class Signer:
     @property
     def public(self) -> bytes:
         """The public key, 32 bytes."""
-        return bytes(SigningKey(self.seed).verify_key)
+        return bindings.crypto_sign_seed_keypair(self.seed)[0]
 
     def seal(self, context: str, frame: bytes) -> bytes:
         """Return ``frame`` in an envelope that holds for ``context`` only."""
-        text = signed_text(context, frame)
-        return sealed(frame, SigningKey(self.seed).sign(text).signature)
+        _, secret = bindings.crypto_sign_seed_keypair(self.seed)
+        signed = bindings.crypto_sign(signed_text(context, frame), secret)
+        return sealed(frame, signed[:SIGNATURE_BYTES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ class Verifier:
         if signature is None:
             raise TrustError(f"what came on {context:.120} is not signed")
         try:
-            VerifyKey(self.public).verify(signed_text(context, frame), signature)
+            bindings.crypto_sign_open(
+                signature + signed_text(context, frame), self.public
+            )
         except (BadSignatureError, ValueError) as error:
             raise TrustError(
                 f"the signature of what came on {context:.120} is not by the key that "

@@ -7,6 +7,7 @@ import numpy as np
 from wire_protocol.blobs import BlobRef, Block, Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.cutting import Listing
+from wire_protocol.envelope import Seal, as_it_is
 from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.framing import expect, frame
 from wire_protocol.link import Connected, Link, LinkEvent, Received
@@ -48,8 +49,17 @@ ALL_BLOCKS = "f" * 16
 class ScriptedDevice:
     """One device on one link; every call waits for what it needs and no longer."""
 
-    def __init__(self, name: str, link: Link, *, fleet: str, block_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        link: Link,
+        *,
+        fleet: str,
+        block_bytes: int,
+        seal: Seal = as_it_is,
+    ) -> None:
         self.name = name
+        self._seal = seal
         self.held: Vector = np.zeros(0, np.float32)
         self.version = -1
         self._link = link
@@ -151,7 +161,8 @@ class ScriptedDevice:
     ) -> str:
         """Publish an update; return its transfer."""
         body = codec_named(codec or update.codec).encode(delta)
-        return await self.send_blob(frame(update, body))
+        sealed = self._seal(self._topics.device(self.name, "up"), frame(update, body))
+        return await self.send_blob(sealed)
 
     async def send_blob(self, blob: bytes) -> str:
         """Publish any blob as if it were an update."""

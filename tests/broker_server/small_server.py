@@ -10,25 +10,32 @@ from pathlib import Path
 import numpy as np
 
 from broker_server.artifact import Artifact, load_artifact
+from broker_server.clocks import Clocks
 from broker_server.config import (
     CodecSection,
     ConvergenceSection,
     LimitsSection,
     ModelSection,
     RoundSection,
+    SecuritySection,
     ServerConfig,
     ServerSection,
 )
+from broker_server.fleet_folder import FleetFolder
+from broker_server.roster import EVERYBODY, Roster
 from broker_server.service import Service
 from broker_server.store import Store
 from broker_server.tally import Ending
 from tests.broker_server.scripted_device import ScriptedDevice
 from tests.fakes import MemoryBroker
+from wire_protocol.envelope import as_it_is
 from wire_protocol.feature_statistics import FeatureStatistics, channels_of
-from wire_protocol.link import Will
+from wire_protocol.link import Link, Will
 from wire_protocol.manifest import FileRef, Manifest, SelfTest
 from wire_protocol.messages import RoundOffer
 from wire_protocol.params import ParamLayout, ParamSpec, Vector
+from wire_protocol.sealed_link import SealedLink
+from wire_protocol.signing import Signer, Verifier
 from wire_protocol.topics import Topics
 
 FLEET = "test"
@@ -78,15 +85,30 @@ class SmallServer:
     store: Store
     stop: asyncio.Event
     task: asyncio.Task[Ending]
+    roster: Roster = EVERYBODY
     devices: list[ScriptedDevice] = field(default_factory=list)
 
     async def device(
-        self, name: str, *, statistics: FeatureStatistics | None = None
+        self,
+        name: str,
+        *,
+        statistics: FeatureStatistics | None = None,
+        signer: Signer | None = None,
     ) -> ScriptedDevice:
-        """Let a device join."""
+        """Let a device take part; as a member, if the server has a fleet."""
         will = Will(TOPICS.device(name, "availability"), b"offline")
-        link = self.broker.link(will=will)
-        device = ScriptedDevice(name, link, fleet=FLEET, block_bytes=BLOCK_BYTES)
+        link: Link = self.broker.link(will=will)
+        folder = self.roster.folder
+        if folder is not None:
+            unseal = Verifier(folder.signer.public).unseal
+            link = SealedLink(link, topics=TOPICS, unseal=unseal)
+        device = ScriptedDevice(
+            name,
+            link,
+            fleet=FLEET,
+            block_bytes=BLOCK_BYTES,
+            seal=as_it_is if signer is None else signer.seal,
+        )
         await device.join(statistics=statistics)
         self.devices.append(device)
         return device
@@ -117,9 +139,15 @@ async def small_server(
     limits: LimitsSection | None = None,
     broker: MemoryBroker | None = None,
     layout: ParamLayout = LAYOUT,
+    fleet: FleetFolder | None = None,
+    clocks: Clocks | None = None,
 ) -> AsyncIterator[SmallServer]:
     """Run a server while the block runs; then stop it."""
     config = config_in(folder)
+    if fleet is not None:
+        security = SecuritySection(fleet.path)
+        config = replace(config, security=security)
+    roster = EVERYBODY if fleet is None else Roster(fleet)
     config = replace(
         config,
         round=rounds or config.round,
@@ -133,12 +161,19 @@ async def small_server(
     with Store.open(config.server.state_dir) as store:
         will = Will(TOPICS.server_availability, b"offline")
         async with broker.link(will=will) as link:
-            service = Service(config, artifact, store=store, link=link)
+            service = Service(
+                config,
+                artifact,
+                store=store,
+                link=SealedLink(link, topics=TOPICS, seal=roster.seal),
+                roster=roster,
+                clocks=clocks,
+            )
             greetings = broker.count(TOPICS.server_info)
             task = asyncio.create_task(service.run(stop))
             # Scripted devices answer no greeting, so they must come after it.
             await broker.until(lambda: broker.count(TOPICS.server_info) > greetings)
-            yield SmallServer(config, broker, artifact, store, stop, task)
+            yield SmallServer(config, broker, artifact, store, stop, task, roster)
             stop.set()
             if not task.cancelled():
                 async with asyncio.timeout(WITHIN_S):

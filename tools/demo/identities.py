@@ -78,8 +78,9 @@ def admit(
 def onlooker(fleet: FleetFolder, *, now: float, random: RandomBytes) -> TlsFiles:
     """Return how to meet the broker as one who may read everything and say nothing."""
     signer = Signer(random(32))
+    serial = serial_from(random(15))
     certificate = fleet.authority.issue(
-        CONSOLE_NAME, signer.public, serial=serial_from(random(15)), not_after=now + DAY_S
+        CONSOLE_NAME, signer.public, serial=serial, not_after=now + DAY_S
     )
     key, path = fleet.path / "console.key", fleet.path / "console.crt"
     write_private(key, key_to_pem(signer))

@@ -1,0 +1,1 @@
+"""``edgefed devices``: let devices join, look at them, lock them out."""

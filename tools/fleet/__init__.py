@@ -1,0 +1,1 @@
+"""``edgefed fleet``: found a fleet, look at it, renew it."""
