@@ -23,8 +23,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self, TypeAlias, TypeVar
+from typing import Final, Self, TypeAlias
 
+from broker_server.entries import Entries
 from broker_server.fleet import TLS_PORT, Fleet
 from broker_server.members import Claim, Member
 from wire_protocol.atomic_file import write_atomically
@@ -65,7 +66,6 @@ LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 """A server beside its broker connects by these."""
 _REMEDY: Final = "name the folder that 'edgefed fleet init' made"
 
-T = TypeVar("T")
 RandomBytes: TypeAlias = Callable[[int], bytes]
 
 
@@ -74,6 +74,8 @@ class FleetFolder:
 
     def __init__(self, path: Path, *, fleet: Fleet | None = None) -> None:
         self.path = path
+        self._members = Entries(path / "members", Member.from_json)
+        self._claims = Entries(path / "claims", Claim.from_json)
         if fleet is not None:
             self.fleet = fleet
             return
@@ -223,37 +225,27 @@ class FleetFolder:
 
     def members(self) -> dict[str, Member]:
         """Return everyone who was ever vouched for and not forgotten, by id."""
-        found = (
-            self._read(path, Member.from_json)
-            for path in sorted((self.path / "members").glob("*.json"))
-        )
-        return {one.device: one for one in found if one is not None}
+        return self._members.all()
 
     def member(self, device: str) -> Member | None:
         """Return one member, if it is one."""
-        return self._read(
-            self._member_path(check_name(device, what="device")), Member.from_json
-        )
+        return self._members.one(check_name(device, what="device"))
 
     def claim(self, claim: str) -> Claim | None:
         """Return one claim, by a name that ``is_claim``, if there is one."""
-        return self._read(self._claim_path(claim), Claim.from_json)
+        return self._claims.one(claim)
 
     def claims(self) -> dict[str, Claim]:
         """Return every claim, by name, used and ended ones too."""
-        found = (
-            self._read(path, Claim.from_json)
-            for path in sorted((self.path / "claims").glob("*.json"))
-        )
-        return {one.claim: one for one in found if one is not None}
+        return self._claims.all()
 
     def keep_claim(self, claim: Claim) -> None:
         """Write a claim down; within ``locked``."""
-        write_private(self._claim_path(claim.claim), claim.to_json())
+        write_private(self._claims.path_of(claim.claim), claim.to_json())
 
     def drop_claim(self, claim: Claim) -> None:
         """Forget a claim whose certificate has ended; within ``locked``."""
-        self._remove(self._claim_path(claim.claim))
+        self._remove(self._claims.path_of(claim.claim))
 
     def withdraw_claim(self, claim: Claim) -> None:
         """Forget a claim that nobody shall use any more; within ``locked``."""
@@ -276,7 +268,7 @@ class FleetFolder:
         self, member: Member, certificate: Certificate | None = None
     ) -> None:
         """Write a member down, and its new certificate; within ``locked``."""
-        path = self._member_path(member.device)
+        path = self._members.path_of(member.device)
         if certificate is not None:
             write_private(path.with_suffix(".crt"), certificate.pem)
         write_private(path, member.to_json())
@@ -289,7 +281,7 @@ class FleetFolder:
         """Forget a member; what it is locked out of stays shut; within ``locked``."""
         for serial in member.serials:
             write_private(self.path / "gone" / serial, b"")
-        path = self._member_path(member.device)
+        path = self._members.path_of(member.device)
         self._remove(path)
         self._remove(path.with_suffix(".crt"))
 
@@ -353,28 +345,11 @@ class FleetFolder:
             raw = self.authority.revocation_list(sorted(serials), number=number + 1)
             write_private(path, raw)
 
-    def _member_path(self, device: str) -> Path:
-        return self.path / "members" / f"{device}.json"
-
-    def _claim_path(self, claim: str) -> Path:
-        return self.path / "claims" / f"{claim}.json"
-
     def _remove(self, path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise _unusable(path, error) from error
-
-    def _read(self, path: Path, parse: Callable[[bytes], T]) -> T | None:
-        try:
-            return parse(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, DecodeError) as error:
-            raise ConfigError(
-                f"{path} cannot be read: {error}",
-                remedy="bring it back from a backup, or remove it",
-            ) from error
 
 
 def _hosts(fleet: Fleet) -> tuple[str, ...]:
