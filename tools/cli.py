@@ -30,8 +30,13 @@ GROUPS: Final = {
     "chaos": Group("tools.chaos.cli", "break a federation on this machine"),
     "agent": Group("edge_agent.cli", "take part in a federation, on a device"),
     "server": Group("broker_server.cli", "run the aggregator beside the broker"),
+    "doctor": Group("tools.doctor.cli", "measure what works here, and say what to do"),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),
 }
+
+
+_FINDERS: Final = ("server", "doctor")
+"""Groups that are told how to find an artifact by name."""
 
 
 def find_artifact(name: str) -> Path:
@@ -82,7 +87,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
                 group.module
             ).add_commands
             extra: dict[str, Any] = (
-                {"find_artifact": find_artifact} if name == "server" else {}
+                {"find_artifact": find_artifact} if name in _FINDERS else {}
             )
             add_commands(subparsers, **extra)
         else:
