@@ -1,3 +1,5 @@
+"""What is thought of a broker: a case for every verdict and remedy."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""No check ends the others, whatever it does."""
+
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable

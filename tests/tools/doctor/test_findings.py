@@ -1,3 +1,5 @@
+"""Findings have a remedy where one is needed, and fit their schema."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The machine is looked at, and left as it was."""
+
 import fcntl
 import os
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""What is thought of a machine: a case for every verdict and remedy."""
+
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""What is thought of a way to the broker: a case for every verdict and remedy."""
+
 import errno
 from dataclasses import replace
 
