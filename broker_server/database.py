@@ -143,6 +143,11 @@ class Database:
                         remedy="restore the folder from another backup",
                     )
 
+    def quick_check(self) -> str:
+        """Return the first damage found without looking into indexes, "" if none."""
+        found = str(self.one("PRAGMA quick_check(1)")[0])
+        return "" if found == "ok" else found
+
     def execute(self, sql: str, values: tuple[object, ...] = ()) -> None:
         """Run a statement that returns nothing."""
         with self._busy, _explained():

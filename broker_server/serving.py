@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from broker_server.artifact import load_artifact
 from broker_server.config import ServerConfig
@@ -47,7 +48,7 @@ async def serve(
             "runtime",
             remedy="build it again with 'edgefed zoo build'",
         )
-    fleet = _fleet(config)
+    fleet = open_fleet(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(Store.open(config.server.state_dir))
         port, protocol = config.broker.port, config.broker.protocol
@@ -67,15 +68,7 @@ async def serve(
         roster = Roster(fleet)
         link = await stack.enter_async_context(
             MqttLink(
-                LinkSettings(
-                    config.broker.address,
-                    port,
-                    identity=f"edgefed-{config.server.fleet}-server",
-                    protocol=protocol,
-                    will=Will(topics.server_availability, b"offline"),
-                    tls=_tls(config, fleet),
-                    login=_login(config),
-                ),
+                link_settings(config, fleet, port=port, protocol=protocol),
                 fail_fast=True,
             )
         )
@@ -93,7 +86,30 @@ async def serve(
             raise _expected(group) or group from None
 
 
-def _fleet(config: ServerConfig) -> FleetFolder | None:
+def link_settings(
+    config: ServerConfig,
+    fleet: FleetFolder | None,
+    *,
+    port: int,
+    protocol: Literal["auto", "5", "3.1.1"],
+) -> LinkSettings:
+    """Return how the server connects to its broker on ``port``, its will included.
+
+    Raises:
+        ConfigError: TLS is asked for, and there is no authority to trust.
+    """
+    return LinkSettings(
+        config.broker.address,
+        port,
+        identity=f"edgefed-{config.server.fleet}-server",
+        protocol=protocol,
+        will=Will(Topics(config.server.fleet).server_availability, b"offline"),
+        tls=_tls(config, fleet),
+        login=_login(config),
+    )
+
+
+def open_fleet(config: ServerConfig) -> FleetFolder | None:
     """Return the fleet's folder, if there is one.
 
     Raises:

@@ -40,6 +40,8 @@ from wire_protocol.messages import CheckIn
 from wire_protocol.params import Vector
 
 DATABASE: Final = "server.sqlite"
+LOCK: Final = "server.lock"
+"""In the state folder; held by the server that writes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +371,7 @@ def _lock(folder: Path) -> IO[bytes]:
     """Make ``folder`` ours until the returned file is closed, or we die."""
     try:
         (folder / "blobs").mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (folder / "server.lock").open("wb")
+        lock = (folder / LOCK).open("wb")
     except OSError as error:
         raise RefusedError(
             f"state_dir {folder} cannot be used: {error.strerror}",

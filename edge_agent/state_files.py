@@ -5,10 +5,13 @@ import fcntl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from wire_protocol.atomic_file import append_durably, write_atomically
 from wire_protocol.errors import ConfigError, RefusedError
 
+LOCK: Final = "agent.lock"
+"""In the state folder; held by the agent that uses it."""
 _REMEDY = "give [agent] state_dir a writable folder with space"
 
 
@@ -26,7 +29,7 @@ def held_alone(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "agent.lock").open("wb")
+        lock = (folder / LOCK).open("wb")
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be used: {error.strerror}", remedy=_REMEDY

@@ -35,8 +35,13 @@ GROUPS: Final = {
     ),
     "fleet": Group("tools.fleet.cli", "found a fleet: its authority and its keys"),
     "devices": Group("tools.devices.cli", "let devices join, and lock them out"),
+    "doctor": Group("tools.doctor.cli", "measure what works here, and say what to do"),
     "zoo": Group("model_zoo.cli", "list, build and verify models"),
 }
+
+
+_FINDERS: Final = ("server", "doctor")
+"""Groups that are told how to find an artifact by name."""
 
 
 def find_artifact(name: str) -> Path:
@@ -87,7 +92,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
                 group.module
             ).add_commands
             extra: dict[str, Any] = (
-                {"find_artifact": find_artifact} if name == "server" else {}
+                {"find_artifact": find_artifact} if name in _FINDERS else {}
             )
             add_commands(subparsers, **extra)
         else:

@@ -1,0 +1,1 @@
+"""``edgefed doctor``: what works here, measured, and what to do about the rest."""
