@@ -165,7 +165,7 @@ class Campaign:
             self._find(kind, f"{place}: {error!s:.200}", raw, place=place)
         else:
             outcome.accepted += 1
-            self._keep(raw, ("", str(ended), 0))
+            self._keep(raw, ("", ended if isinstance(ended, str) else "", 0))
         seconds = time.process_time() - began
         if traced:
             peak = tracemalloc.get_traced_memory()[1]

@@ -203,15 +203,15 @@ def _maps() -> tuple[bytes, ...]:
         return without, path.read_bytes()
 
 
-def read_map(raw: bytes) -> bool:
-    """Read a map, and let an assembly go on where it says; tell whether it is one."""
+def read_map(raw: bytes) -> str:
+    """Read a map, and let an assembly go on where it says; tell what it is."""
     ref = LISTING.head.blob
     found = parse_map(raw, ref=ref, block_bytes=BLOCK_BYTES)
     if found is not None:
         assembly = Assembly(ref, block_bytes=BLOCK_BYTES, max_bytes=len(BLOB))
         assembly.resume(found.listing, found.here)
         assert assembly.here() == found.here
-    return found is not None
+    return "none" if found is None else f"with a list: {found.listing is not None}"
 
 
 # --- models' files ------------------------------------------------------------------

@@ -8,6 +8,13 @@ import numpy as np
 from wire_protocol.blobs import BlobRef, Block, BlockList, Need
 from wire_protocol.codecs import codec_named
 from wire_protocol.cutting import Listing, cut
+from wire_protocol.enrolment import (
+    EnrolGrant,
+    EnrolRefusal,
+    EnrolRequest,
+    JoinToken,
+    RenewalCall,
+)
 from wire_protocol.errors import Reason
 from wire_protocol.feature_statistics import FeatureStatistics
 from wire_protocol.framing import frame
@@ -77,6 +84,11 @@ MESSAGES: Final[Sequence[Message]] = (
     UPDATE,
     UpdateReceipt(3, "45" * 8, Reason.ACCEPTED),
     Abandoned(3, Reason.BUDGET_SPENT),
+    JoinToken("broker.local", 8883, "home", "claim.0a1b2c3d4e"),
+    EnrolRequest("kitchen", "Raspberry Pi 4"),
+    EnrolGrant("kitchen"),
+    EnrolRefusal("kitchen", Reason.CLAIM_OVER),
+    RenewalCall(864_000),
 )
 """One of every kind; a test sees to it."""
 FRAMES: Final = tuple(frame(message, bytes(range(64))) for message in MESSAGES)

@@ -4,6 +4,7 @@ A shape takes an input apart into a text and the rest, and puts them together wi
 right lengths and checksums around them. This module is pure.
 """
 
+import base64
 import hashlib
 import io
 import struct
@@ -123,6 +124,30 @@ def _join_message(text: bytes, rest: bytes) -> bytes:
     return topic + b"\0" + FRAME.join(text, body)
 
 
+def enveloped(seal: Callable[[bytes], bytes], *, header_bytes: int) -> Shape:
+    """Return the shape of a frame with a signature of ``header_bytes`` before it.
+
+    ``seal`` signs: what a hostile member, or a stolen key, could send.
+    """
+
+    def split(raw: bytes) -> tuple[bytes, bytes]:
+        return FRAME.split(raw[header_bytes:])
+
+    def join(text: bytes, rest: bytes) -> bytes:
+        return seal(FRAME.join(text, rest))
+
+    return Shape(split, join, mutated_json)
+
+
+def _split_token(raw: bytes) -> tuple[bytes, bytes]:
+    _, _, encoded = raw.partition(b":")
+    return FRAME.split(base64.urlsafe_b64decode(encoded + b"=="))
+
+
+def _join_token(text: bytes, rest: bytes) -> bytes:
+    return b"efd1:" + base64.urlsafe_b64encode(FRAME.join(text, rest)).rstrip(b"=")
+
+
 def npz(member: str) -> Shape:
     """Return the shape of an ``.npz`` file with one array: its checksum is right."""
 
@@ -151,6 +176,7 @@ TOML: Final = Shape(_all, _text, mutated_toml)
 FRAME: Final = headed(b"EFD1", seal=_no_seal)
 SEGMENT: Final = headed(b"EFX1", seal=_crc)
 VECTORS: Final = headed(b"EFV2", seal=_sha256, seal_last=True)
+TOKEN: Final = Shape(_split_token, _join_token, mutated_json)
 JOURNAL: Final = Shape(_split_journal, _join_journal, mutated_json)
 MESSAGE: Final = Shape(_split_message, _join_message, mutated_json)
 """A topic, a zero byte, and a frame."""

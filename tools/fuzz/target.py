@@ -12,7 +12,7 @@ from wire_protocol.errors import DecodeError
 Entry: TypeAlias = Callable[[bytes], object]
 """Hands one input to a parser, and asserts what must hold of what it gives.
 
-What it returns, as a text, tells kinds of outcomes apart, where there are several.
+If it returns a text, that tells kinds of outcomes apart.
 """
 
 
