@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # a warning of setuptools about editable installations says nothing we could change
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check clean
+.PHONY: demo test check fuzz clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -22,6 +22,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# every parser against broken inputs: make fuzz ARGS='--jobs 2 --record'
+fuzz: $(VENV)/.demo
+	$(BIN)/python -m tools.fuzz $(ARGS)
 
 bench-%: $(VENV)/.demo
 	$(BIN)/python -m tools.bench_$* $(ARGS)

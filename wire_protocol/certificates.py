@@ -10,6 +10,7 @@ An agent at work never imports this module: ``cryptography`` costs it 8 MB
 """
 
 import ipaddress
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wire_protocol.enrolment import MAX_CERTIFICATE_BYTES, MAX_REQUEST_BYTES
@@ -32,6 +34,10 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_END: Final = datetime(2049, 12, 31, tzinfo=UTC)
 """Later ones are written in another form, which small TLS stacks do not read."""
 _SERIAL_BITS: Final = 120
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(InvalidSignature, x509.InvalidVersion, CryptographyDeprecationWarning),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ def requested_key(raw: bytes, *, device: str) -> bytes:
         key = request.public_key()
         name = _common_name(request.subject)
         valid = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _UNREADABLE as error:
         raise TrustError(f"not a certificate request: {error!r:.100}") from error
     if not isinstance(key, Ed25519PublicKey) or not valid:
         raise TrustError("the certificate request is not by an Ed25519 key of its own")
@@ -181,19 +187,25 @@ def read_certificate(raw: bytes) -> Certificate:
     if len(raw) > 2 * MAX_CERTIFICATE_BYTES:
         raise DecodeError(f"{len(raw)} bytes are no certificate of ours")
     try:
-        if raw.startswith(b"-----BEGIN"):
-            found = x509.load_pem_x509_certificate(raw)
-        else:
-            found = x509.load_der_x509_certificate(raw)
+        found = _loaded(raw)
         key = found.public_key()
         name = _common_name(found.subject)
         ends = found.not_valid_after_utc.timestamp()
         serial = f"{found.serial_number:x}"
-    except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError) as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"not a certificate: {error!r:.100}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise DecodeError("the certificate is not of an Ed25519 key")
     return Certificate(_der(found), name, serial, ends, _raw(key))
+
+
+def _loaded(raw: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        # cryptography still reads one that is not positive, and says so at length
+        warnings.filterwarnings("error", message="Parsed a serial number")
+        if raw.startswith(b"-----BEGIN"):
+            return x509.load_pem_x509_certificate(raw)
+        return x509.load_der_x509_certificate(raw)
 
 
 def check_issued(certificate: Certificate, *, by: Certificate) -> None:
@@ -201,7 +213,7 @@ def check_issued(certificate: Certificate, *, by: Certificate) -> None:
     found = x509.load_der_x509_certificate(certificate.der)
     try:
         found.verify_directly_issued_by(x509.load_der_x509_certificate(by.der))
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _UNREADABLE as error:
         raise TrustError(
             f"the certificate of {certificate.name!r} is not by {by.name!r}"
         ) from error

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MAX_FILE_BYTES = 1 << 20
+_MOST_WHOLE = 1 << 63  # TOML has no larger ones, but tomllib reads them
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -125,7 +126,7 @@ class _Reader:
         where = f"{self.source}: [{name}]" if name else self.source
         if not isinstance(mapping, Mapping):
             raise ConfigError(
-                f"{where} is a section, not {mapping!r:.60}",
+                f"{where} is a section, not {_shown(mapping)}",
                 remedy=f"write it as [{name}] with one key a line",
             )
         known = {item.name: item for item in fields(cls) if item.init}
@@ -170,7 +171,7 @@ class _Reader:
         fitted = _fitted(value, hint)
         if fitted is None:
             raise ConfigError(
-                f"{where} is {_expected(hint)}, not {value!r:.60}",
+                f"{where} is {_expected(hint)}, not {_shown(value)}",
                 remedy="correct its value",
             )
         if isinstance(fitted, Path):
@@ -182,6 +183,8 @@ class _Reader:
 def _fitted(value: object, hint: Any) -> object | None:  # noqa: ANN401 - a type hint has no type
     """Return ``value`` as ``hint`` has it, or None where it does not fit."""
     kind = type(value)  # exact: bool is an int to Python, not to the user
+    if isinstance(value, int) and not -_MOST_WHOLE <= value < _MOST_WHOLE:
+        return None
     if get_origin(hint) is Literal:
         return value if value in get_args(hint) else None
     if hint is float and kind in (int, float):
@@ -193,9 +196,17 @@ def _fitted(value: object, hint: Any) -> object | None:  # noqa: ANN401 - a type
         return tuple(value) if all(type(item) is str for item in value) else None
     if get_origin(hint) is dict and isinstance(value, Mapping):
         kind = get_args(hint)[1]
-        fits = all(type(item) is kind for item in value.values())
+        fits = all(_fitted(item, kind) is not None for item in value.values())
         return dict(value) if fits else None
     return value if kind is hint else None
+
+
+def _shown(value: object) -> str:
+    """Return how ``value`` was written, or the beginning of that."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # it has, or holds, more digits than Python writes
+        return "a number beyond all bounds"
 
 
 def _expected(hint: Any) -> str:  # noqa: ANN401 - a type hint has no type

@@ -134,6 +134,20 @@ def test_a_request_whose_signature_is_another_keys_is_refused() -> None:
         requested_key(mine[:-64] + theirs[-64:], device="pi-1")
 
 
+def test_a_request_of_a_version_that_does_not_exist_is_refused() -> None:
+    raw = certificate_request("pi-1", PI)
+    assert raw[5:8] == b"\x02\x01\x00"  # version 0, an ASN.1 integer
+    with pytest.raises(TrustError, match="InvalidVersion"):
+        requested_key(raw[:7] + b"\x01" + raw[8:], device="pi-1")
+
+
+def test_a_certificate_with_a_negative_number_is_refused_without_a_warning() -> None:
+    one = issued()
+    at = one.der.index(bytes.fromhex(one.serial))
+    with pytest.raises(DecodeError, match="serial number"):
+        read_certificate(one.der[: at - 1] + b"\x80" + one.der[at:])
+
+
 @given(raw=st.binary(max_size=400), at=st.integers(0, 400))
 def test_hostile_certificates_and_requests_are_typed_errors(
     raw: bytes, at: int

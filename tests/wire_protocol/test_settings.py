@@ -120,6 +120,22 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"inner": {"name": "a", "file": ""}},
         "file is the path of a file or folder, not ''",
     ),
+    "a whole number beyond TOML's": (
+        {"inner": {"name": "a", "count": 10**400}},
+        "count is a whole number, not 1000",
+    ),
+    "a number beyond all others": (
+        {"inner": {"name": "a", "ratio": 1 << 20_000}},
+        "ratio is a number, not a number beyond all bounds",
+    ),
+    "a list with a number beyond all others": (
+        {"inner": {"name": "a", "words": [1 << 20_000]}},
+        "words is a list of texts, not a number beyond all bounds",
+    ),
+    "a table with a number beyond TOML's": (
+        {"inner": {"name": "a", "numbers": {"b": 1 << 63}}},
+        "numbers is a table, each key with a whole number",
+    ),
     "what the section itself refuses": (
         {"inner": {"name": "a", "count": -1}},
         "[inner] count is 0 or more - use 0",

@@ -1,0 +1,1 @@
+"""Fuzzing: every parser of foreign bytes, met with millions of broken inputs."""
