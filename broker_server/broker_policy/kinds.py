@@ -17,7 +17,12 @@ from broker_server.broker_policy.policy_folder import (
 )
 from broker_server.broker_policy.program import DEBIAN_PLUGIN, Dialect
 from broker_server.broker_policy.templates import filled
-from broker_server.fleet_folder import SERVER_NAME, FleetFolder, RandomBytes
+from broker_server.fleet_folder import (
+    CONSOLE_NAME,
+    SERVER_NAME,
+    FleetFolder,
+    RandomBytes,
+)
 from wire_protocol.errors import ConfigError
 from wire_protocol.topics import Topics
 
@@ -88,6 +93,7 @@ def _emqx(place: Place) -> Written:
             fleet=access.fleet,
             root=access.root,
             server=SERVER_NAME,
+            console=CONSOLE_NAME,
             shut=access.emqx(),
         ),
     }

@@ -17,7 +17,12 @@ from typing import Final
 from broker_server.broker_policy.access import Access
 from broker_server.broker_policy.program import Dialect
 from broker_server.broker_policy.templates import filled
-from broker_server.fleet_folder import SERVER_NAME, FleetFolder, write_private
+from broker_server.fleet_folder import (
+    CONSOLE_NAME,
+    SERVER_NAME,
+    FleetFolder,
+    write_private,
+)
 from wire_protocol.errors import ConfigError
 from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES
 from wire_protocol.settings import is_loopback
@@ -117,6 +122,7 @@ class PolicyFolder:
             fleet=access.fleet,
             root=access.root,
             server=SERVER_NAME,
+            console=CONSOLE_NAME,
             shut=access.mosquitto(),
         ).encode()
         files[self.config.name] = self._mosquitto_conf().encode()

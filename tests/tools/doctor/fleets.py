@@ -90,7 +90,7 @@ def join(
     )
     fleet.keep_member(member, certificate)
     member_file = Membership(
-        "home", "kitchen", "localhost", port, fleet.signer.public.hex()
+        "home", "kitchen", "localhost", port, fleet.signer.public.hex(), ""
     )
     identity.write("device.key", key_to_pem(signer))
     identity.write("device.crt", certificate.pem)
