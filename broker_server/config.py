@@ -11,7 +11,7 @@ from broker_server.guard_settings import GuardSection
 from broker_server.records import Mode
 from wire_protocol.blobs import MAX_BLOCK_BYTES, MAX_WINDOW, MIN_BLOCK_BYTES
 from wire_protocol.codecs import codec_named
-from wire_protocol.errors import ConfigError, DecodeError
+from wire_protocol.errors import ConfigError, DecodeError, RefusedError
 from wire_protocol.messages import MAX_STALENESS, TrainingPlan
 from wire_protocol.settings import check_login, check_secure, load_settings
 from wire_protocol.topics import check_name
@@ -47,7 +47,9 @@ class BrokerSection:
 
     Attributes:
         host: Its name or address.
-        port: 1883, or the TLS port.
+        port: Unset: 1883; with TLS the fleet's, 8883 unless it was founded otherwise.
+        listen: Where one that is started for a fleet listens: an address of this
+            machine, or "*" for all, of IPv6 too; unset: all of IPv4.
         embedded: Whether to start it.
         kind: Of one that is started.
         protocol: Of MQTT.
@@ -58,7 +60,8 @@ class BrokerSection:
     """
 
     host: str | None = None
-    port: int = 1883
+    port: int | None = None
+    listen: str | None = None
     embedded: bool | None = None
     kind: Literal["auto", "mosquitto", "amqtt"] = "auto"
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
@@ -70,7 +73,14 @@ class BrokerSection:
     def __post_init__(self) -> None:
         check_login(self.username, self.password_file)
         least = 0 if self.starts_own else 1
-        _check_range("port", self.port, least=least, most=65_535)
+        if self.port is not None:
+            _check_range("port", self.port, least=least, most=65_535)
+        if self.listen is not None and not self.starts_own:
+            raise ConfigError(
+                f"[broker] listen = {self.listen!r:.60} is for a broker that the "
+                "server starts, and this one is there",
+                remedy="leave listen out, or host",
+            )
 
     @property
     def address(self) -> str:
@@ -271,12 +281,38 @@ class ServerConfig:
             remedy="make a fleet with 'edgefed fleet init' and name its folder in "
             "[security] fleet_dir",
         )
+        self._check_own_broker()
         self.guard.check_codec(self.codec.uplink)
         if self.convergence.patience and not self.round.evaluate:
             raise ConfigError(
                 "[convergence] patience needs the devices' evaluations",
                 remedy="set [round] evaluate = true, or patience = 0",
             )
+
+    def _check_own_broker(self) -> None:
+        broker = self.broker
+        if self.guards_own and broker.kind == "amqtt":
+            raise RefusedError(
+                "amqtt is for development on one machine, and knows no certificates",
+                remedy="leave [broker] kind out: sudo apt install mosquitto",
+            )
+        if broker.listen is not None and not self.guards_own:
+            raise RefusedError(
+                "without a fleet and TLS the server's broker is for this machine only",
+                remedy="leave [broker] listen out, or make a fleet with "
+                "'edgefed fleet init' and name its folder in [security] fleet_dir",
+            )
+
+    @property
+    def guards_own(self) -> bool:
+        """Whether it starts a broker for its fleet, by TLS; see ``fleet_broker``."""
+        fleet = self.security.fleet_dir is not None
+        return self.broker.starts_own and fleet and self.uses_tls
+
+    @property
+    def listen(self) -> str:
+        """Where that broker listens."""
+        return self.broker.listen or "0.0.0.0"  # noqa: S104 - certificates guard it
 
     @property
     def uses_tls(self) -> bool:

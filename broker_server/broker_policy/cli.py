@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from broker_server.broker_policy.checkup import check_broker
 from broker_server.broker_policy.fleet_broker import fleet_broker
 from broker_server.broker_policy.kinds import KINDS, Place, write_for
 from broker_server.broker_policy.policy_folder import ANYWHERE, Listening
 from broker_server.broker_policy.program import Program, installed_program
 from broker_server.fleet_folder import FleetFolder
-from wire_protocol.errors import INTERRUPTED, ConfigError
+from wire_protocol.errors import INTERRUPTED, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -50,6 +53,13 @@ def add_commands(
     )
     _add_listening(run)
     run.set_defaults(run=_run)
+
+    check = commands.add_parser(
+        "check", help="check a broker's files, and try what it allows and refuses"
+    )
+    _add_fleet(check)
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=_check)
 
 
 def _add_fleet(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +119,22 @@ def _installed() -> Program | None:
         return installed_program()
     except ConfigError:
         return None
+
+
+def _check(args: argparse.Namespace) -> int:
+    logging.getLogger("edgefed.mosquitto").setLevel(logging.CRITICAL)
+    fleet = FleetFolder(args.fleet_dir)
+    found = asyncio.run(check_broker(fleet, clock=time.time, random=os.urandom))
+    well = all(one.well for one in found)
+    if args.json:
+        plain = {"well": well, "findings": [asdict(one) for one in found]}
+        print(json.dumps(plain, indent=1))
+    else:
+        for one in found:
+            mark = "ok " if one.well else "BAD"
+            tail = f" - {one.remedy}" if one.remedy else ""
+            print(f"{mark}  {one.name}: {one.told}{tail}")
+    return 0 if well else RefusedError.exit_code
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from broker_server.broker_policy.policy_folder import Listening, PolicyFolder
 from broker_server.broker_policy.program import installed_program
 from broker_server.fleet_folder import SERVER_NAME, Fleet, FleetFolder, write_private
 from broker_server.members import Claim, Member
-from tests.broker.raw_client import LastWord, RawClient
+from tests.broker.raw_client import ClosedError, LastWord, RawClient
 from wire_protocol.certificates import Authority, new_authority, serial_from
 from wire_protocol.link import TlsFiles
 from wire_protocol.signing import Signer, key_to_pem
@@ -157,6 +157,15 @@ def connected(
     client = RawClient(port, context(files))
     assert client.connect(client_id, will=will) == 0
     return client
+
+
+def turned_away(port: int, files: TlsFiles | None) -> bool:
+    """Return whether the broker refuses who shows ``files``, or speaks no TLS."""
+    try:
+        with RawClient(port, None if files is None else context(files)) as client:
+            return client.connect("any") != 0
+    except (ssl.SSLError, ClosedError, ConnectionResetError):
+        return True
 
 
 SERVER = SERVER_NAME

@@ -45,6 +45,29 @@ BAD: dict[str, tuple[dict[str, Any], type[EdgefedError], str]] = {
     ),
     "another machine": ({"broker": {"host": "10.0.0.5"}}, RefusedError, "10.0.0.5"),
     "limits": ({"limits": {"burst_bytes": 10}}, ConfigError, "burst_bytes is from"),
+    "amqtt for a fleet": (
+        {"broker": {"kind": "amqtt"}, "security": {"fleet_dir": "fleet"}},
+        RefusedError,
+        "knows no certificates",
+    ),
+    "listening without a fleet": (
+        {"broker": {"listen": "0.0.0.0"}},
+        RefusedError,
+        "for this machine only",
+    ),
+    "listening in clear": (
+        {
+            "broker": {"listen": "0.0.0.0", "tls": False},
+            "security": {"fleet_dir": "fleet"},
+        },
+        RefusedError,
+        "for this machine only",
+    ),
+    "listening for another": (
+        {"broker": {"listen": "0.0.0.0", "host": "127.0.0.1"}},
+        ConfigError,
+        "leave listen out, or host",
+    ),
     "convergence unseen": (
         {"convergence": {"patience": 3}, "round": {"evaluate": False}},
         ConfigError,

@@ -7,9 +7,9 @@ from time import time
 from typing import Final
 
 from broker_server.artifact import load_artifact
+from broker_server.broker_meeting import link_settings, open_fleet
 from broker_server.config import ServerConfig
 from broker_server.fleet_folder import FleetFolder
-from broker_server.serving import link_settings, open_fleet
 from broker_server.store import DATABASE, LOCK
 from tools.doctor.broker_checks import Meeting, message_checks, way_checks
 from tools.doctor.broker_probes import NOBODY, try_as_server, try_as_stranger
@@ -93,19 +93,12 @@ def _meeting(config: ServerConfig) -> Meeting:
     fleet_dir, lock = config.security.fleet_dir, config.server.state_dir / LOCK
 
     def settings() -> LinkSettings:
-        return as_doctor(
-            link_settings(
-                config,
-                open_fleet(config),
-                port=config.broker.port,
-                protocol=config.broker.protocol,
-            )
-        )
+        return as_doctor(link_settings(config, open_fleet(config)))
 
     def absent() -> Finding | None:
         if not config.broker.starts_own:
             return None
-        if not config.broker.port:
+        if config.broker.port == 0:
             return not_measured(
                 "the server starts its broker on any free port",
                 remedy="set [broker] port to have it tried",
