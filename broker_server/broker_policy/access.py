@@ -51,13 +51,19 @@ class Access:
         )
 
 
-def password_users(root: str, devices: Iterable[str]) -> str:
+def password_users(
+    root: str, devices: Iterable[str], *, joining: Iterable[str] = ()
+) -> str:
     """Return sections of an ``acl_file`` for users with passwords, named in full.
 
-    Patterns would let every other user of that broker in.
+    Patterns would let every other user of that broker in. Those who are ``joining``
+    may use claims, whose topics a password cannot tell apart; what is said on them is
+    sealed with the claim's key.
     """
     lines: list[str] = []
     for device in devices:
         lines += ["", f"user {device}", f"topic readwrite {root}/d/{device}/#"]
         lines += [f"topic read {root}/{level}/#" for level in SHARED]
+    for device in joining:
+        lines += ["", f"user {device}", f"topic readwrite {root}/enroll/#"]
     return "\n".join(lines)

@@ -48,11 +48,12 @@ def _files(fleet: FleetFolder) -> Iterator[Finding]:
 
 
 def _certificates(fleet: FleetFolder, *, now: float) -> Iterator[Finding]:
-    for name, read in (
-        ("the authority's certificate", lambda: fleet.authority.certificate),
-        ("the server's certificate", fleet.server_certificate),
-        ("the broker's certificate", fleet.broker_certificate),
-    ):
+    readers: dict[str, Callable[[], Certificate]] = {
+        "the authority's certificate": lambda: fleet.authority.certificate,
+        "the server's certificate": fleet.server_certificate,
+        "the broker's certificate": fleet.broker_certificate,
+    }
+    for name, read in readers.items():
         try:
             certificate = read()
             _check_pair(fleet, certificate)

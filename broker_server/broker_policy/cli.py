@@ -40,6 +40,13 @@ def add_commands(
         "--kind", choices=KINDS, help="which broker (the mosquitto that is installed)"
     )
     _add_listening(init)
+    init.add_argument(
+        "--login",
+        action="append",
+        default=[],
+        metavar="DEVICE",
+        help="for home-assistant: a device that is yet to join (more than once)",
+    )
     init.add_argument("--json", action="store_true", help="print JSON")
     init.set_defaults(run=_init)
 
@@ -97,6 +104,7 @@ def _init(args: argparse.Namespace) -> int:
         _listening(args, fleet),
         os.urandom,
         program.acl_plugin if program else None,
+        tuple(args.login),
     )
     written = write_for(kind, place)
     if args.json:

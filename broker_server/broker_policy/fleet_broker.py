@@ -20,6 +20,7 @@ from typing import Final
 
 from broker_server.broker_policy.mosquitto_child import MosquittoChild
 from broker_server.broker_policy.policy_folder import (
+    ANYWHERE,
     COPIED,
     Listening,
     Policy,
@@ -195,7 +196,7 @@ async def fleet_broker(
         RefusedError: The port is taken, or mosquitto does not start.
     """
     program = installed_program()
-    host = listening.reached_at if listening.local_only else "0.0.0.0"  # noqa: S104 - only probed
+    host = "0.0.0.0" if listening.address == ANYWHERE else listening.address  # noqa: S104 - only probed
     listening = replace(listening, port=free_port(listening.port, host=host))
     policy = PolicyFolder(
         folder,
@@ -209,15 +210,20 @@ async def fleet_broker(
     broker = FleetBroker(policy, program, watch_s=watch_s, clock=clock, random=random)
     try:
         first = await broker.start()
-        tasks = {
-            asyncio.create_task(broker.keep_running()),
-            asyncio.create_task(broker.follow(first)),
-        }
-        try:
-            yield broker
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        # a defect in either must end us: nobody would be locked out any more
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                group.create_task(broker.keep_running()),
+                group.create_task(broker.follow(first)),
+            }
+            try:
+                yield broker
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as several:
+        if len(several.exceptions) == 1:
+            raise several.exceptions[0] from None
+        raise
     finally:
         await broker.stop()

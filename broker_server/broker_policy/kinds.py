@@ -24,7 +24,7 @@ from broker_server.fleet_folder import (
     RandomBytes,
 )
 from wire_protocol.errors import ConfigError
-from wire_protocol.topics import Topics
+from wire_protocol.topics import Topics, check_name
 
 _PASSWORD_BYTES: Final = 24
 
@@ -42,7 +42,8 @@ class Written:
 class Place:
     """For which fleet, into which folder, and where the broker will listen.
 
-    ``acl_plugin`` is mosquitto 2.1's, where it is known; ``random`` makes passwords.
+    ``acl_plugin`` is mosquitto 2.1's, where it is known; ``random`` makes passwords;
+    ``logins`` are devices yet to join, for brokers with passwords.
     """
 
     fleet: FleetFolder
@@ -50,6 +51,11 @@ class Place:
     listening: Listening
     random: RandomBytes
     acl_plugin: Path | None = None
+    logins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.logins:
+            check_name(name, what="device")
 
     @property
     def access(self) -> Access:
@@ -106,7 +112,8 @@ def _home_assistant(place: Place) -> Written:
     fleet = place.fleet.fleet.fleet
     root = Topics(fleet).root
     members = place.fleet.members()
-    devices = [name for name, one in members.items() if not one.revoked]
+    joining = [name for name in place.logins if name not in members]
+    devices = [name for name, one in members.items() if not one.revoked] + joining
     logins = "\n".join(
         f'  - username: "{name}"\n    password: "{_password(place, name)}"'
         for name in (SERVER_NAME, *devices)
@@ -122,7 +129,7 @@ def _home_assistant(place: Place) -> Written:
             "home-assistant.acl",
             root=root,
             server=SERVER_NAME,
-            devices=password_users(root, devices),
+            devices=password_users(root, devices, joining=joining),
         ),
     }
     _write(place, texts, copies=("authority.crt", "broker.crt", "broker.key"))

@@ -25,7 +25,6 @@ from broker_server.fleet_folder import (
 )
 from wire_protocol.errors import ConfigError
 from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES
-from wire_protocol.settings import is_loopback
 
 MAX_PACKET_BYTES: Final = MAX_PAYLOAD_BYTES + PACKET_OVERHEAD_BYTES
 ANYWHERE: Final = "*"
@@ -52,11 +51,6 @@ class Listening:
         if self.address in (ANYWHERE, "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             return "127.0.0.1"
         return self.address
-
-    @property
-    def local_only(self) -> bool:
-        """Whether nobody else can connect."""
-        return is_loopback(self.address)
 
 
 @dataclass(frozen=True, slots=True)

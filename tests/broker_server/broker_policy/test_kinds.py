@@ -95,6 +95,20 @@ def test_home_assistant_gets_a_login_for_each_member_and_keeps_it(
     assert kept in (out / "options.yaml").read_text()
 
 
+def test_a_device_that_is_yet_to_join_has_the_topics_of_joining_until_it_has(
+    fleet: GuardedFleet,
+) -> None:
+    out = init(fleet, "home-assistant", "--login", "attic", "--login", "porch")
+    acl, joining = out / "edgefed.acl", "topic readwrite edgefed/1/home/enroll/#"
+    assert acl.read_text().count(joining) == 1
+    assert acl.read_text().rstrip().endswith(f"user attic\n{joining}")
+    password = (out / "passwords" / "attic").read_text()
+    fleet.join("attic")
+    init(fleet, "home-assistant", "--login", "attic")
+    assert joining not in acl.read_text()
+    assert (out / "passwords" / "attic").read_text() == password
+
+
 def test_a_folder_that_is_no_fleets_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
