@@ -122,7 +122,9 @@ class PolicyFolder:
         files[self.config.name] = self._mosquitto_conf().encode()
         changed = [write_changed(self.path / name, raw) for name, raw in files.items()]
         admitted = {(n, one.public) for n, one in members.items() if not one.revoked}
-        admitted |= {(name, one.public) for name, one in claims.items()}
+        admitted |= {
+            (name, one.public) for name, one in claims.items() if not one.spent
+        }
         return Policy(any(changed), frozenset(admitted))
 
     def _mosquitto_conf(self) -> str:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from broker_server.broker_policy.policy_folder import Listening, PolicyFolder
 from broker_server.broker_policy.program import installed_program
-from broker_server.fleet_folder import SERVER_NAME, Fleet, FleetFolder, write_private
+from broker_server.fleet_folder import (
+    CONSOLE_NAME,
+    SERVER_NAME,
+    Fleet,
+    FleetFolder,
+    write_private,
+)
 from broker_server.members import Claim, Member
 from tests.broker.raw_client import ClosedError, LastWord, RawClient
 from wire_protocol.certificates import Authority, new_authority, serial_from
@@ -22,7 +28,7 @@ YEAR_S = 365.25 * 24 * 3600
 TOPICS = Topics("home")
 CLAIM = "claim.0123456789ab"
 OTHER_CLAIM = "claim.ba9876543210"
-USED_CLAIM = "claim.5555555555aa"
+SPENT_CLAIM = "claim.5555555555aa"
 
 
 def counting() -> Callable[[int], bytes]:
@@ -73,7 +79,7 @@ class GuardedFleet:
             self.folder.revoke(device, why="test", now=self.now)
         return files
 
-    def open_claim(self, claim: str, *, used: bool = False) -> TlsFiles:
+    def open_claim(self, claim: str, *, spent: bool = False) -> TlsFiles:
         files, serial, public = self.issue(claim)
         with self.folder.locked():
             self.folder.keep_claim(
@@ -82,7 +88,8 @@ class GuardedFleet:
                     public=public,
                     serial=serial,
                     until=self.now + 600,
-                    taken_by="ab" * 32 if used else "",
+                    taken_by="ab" * 32 if spent else "",
+                    spent=spent,
                 )
             )
             self.folder.write_revoked()
@@ -168,4 +175,4 @@ def turned_away(port: int, files: TlsFiles | None) -> bool:
         return True
 
 
-SERVER = SERVER_NAME
+SERVER, CONSOLE = SERVER_NAME, CONSOLE_NAME

@@ -10,10 +10,11 @@ import pytest
 from tests.broker.broker_fixtures import Mosquitto, free_port
 from tests.broker.guarded_fleet import (
     CLAIM,
+    CONSOLE,
     OTHER_CLAIM,
     SERVER,
+    SPENT_CLAIM,
     TOPICS,
-    USED_CLAIM,
     GuardedFleet,
     connected,
     context,
@@ -52,7 +53,9 @@ class World:
         return b"message %d" % next(_PAYLOADS)
 
     def own_topic(self, name: str) -> str:
-        """A topic that ``name`` may both read and write."""
+        """A topic that ``name`` hears; all but a console may also write it."""
+        if name == CONSOLE:
+            return TOPICS.server_state
         if name.startswith("claim."):
             return f"{ROOT}/enroll/{name}/res"
         return f"{ROOT}/d/{name}/cmd/need" if name != SERVER else f"{ROOT}/server/info"
@@ -77,8 +80,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "reborn": fleet.join("reborn", revoked=True),
         CLAIM: fleet.open_claim(CLAIM),
         OTHER_CLAIM: fleet.open_claim(OTHER_CLAIM),
-        USED_CLAIM: fleet.open_claim(USED_CLAIM, used=True),
+        SPENT_CLAIM: fleet.open_claim(SPENT_CLAIM, spent=True),
         SERVER: fleet.server_files,
+        CONSOLE: fleet.issue(CONSOLE)[0],
     }
     # a certificate that is on no list, of a name that is
     files["reborn"] = fleet.issue("reborn")[0]

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.guarded_fleet import CLAIM, OTHER_CLAIM, SERVER, TOPICS, connected
+from tests.broker.guarded_fleet import (
+    CLAIM,
+    CONSOLE,
+    OTHER_CLAIM,
+    SERVER,
+    TOPICS,
+    connected,
+)
 from tests.broker.guarded_world import NOT_AUTHORIZED, ROOT, A, B, World
 
 pytestmark = pytest.mark.broker
@@ -75,6 +82,9 @@ WRITES = [
     Write(
         "a claim as another", CLAIM, TOPICS.enrolment(OTHER_CLAIM, "req"), OTHER_CLAIM
     ),
+    Write("a console orders a device", CONSOLE, TOPICS.device(A, "cmd/need"), SERVER),
+    Write("a console opens a round", CONSOLE, TOPICS.round(7), SERVER),
+    Write("a console as a device", CONSOLE, TOPICS.device(A, "info"), A),
     Write("a revoked name, new certificate", "reborn", TOPICS.device(A, "info"), A),
     Write("a revoked name on its own", "reborn", TOPICS.device("reborn", "info"), None),
 ]
@@ -99,7 +109,7 @@ def test_it_may_not_write(world: World, case: Write) -> None:
     )
     assert answers == [NOT_AUTHORIZED]
     assert forbidden not in seen
-    if case.who != "reborn":
+    if case.who not in ("reborn", CONSOLE):
         own = world.own_topic(case.who)
         assert world[case.who].publish(own, world.fresh()) == 0
 
@@ -264,10 +274,12 @@ def test_what_the_protocol_says_passes(world: World, topic: str, origin: str) ->
         topic = topic.replace(name, value)
     said = world.fresh()
     full = f"{ROOT}/{topic}"
+    assert world[CONSOLE].subscribe(f"{ROOT}/#") < 0x80
     if reader != SERVER:
         assert world[reader].subscribe(full) < 0x80
     assert world[writer].publish(full, said) == 0
     assert world[reader].until(said)[-1].topic == full
+    assert world[CONSOLE].until(said)[-1].topic == full, "a console sees everything"
 
 
 def test_the_protocol_has_a_table_of_topics() -> None:

@@ -17,8 +17,8 @@ from broker_server.broker_policy.policy_folder import MAX_PACKET_BYTES
 from tests.broker.guarded_fleet import (
     CLAIM,
     SERVER,
+    SPENT_CLAIM,
     TOPICS,
-    USED_CLAIM,
     connected,
     context,
 )
@@ -80,7 +80,7 @@ STRANGERS: dict[str, Callable[[World], TlsFiles | None]] = {
         A, not_after=world.fleet.now - 60
     )[0],
     "a revoked device": lambda world: world.files["stolen"],
-    "a claim that was used": lambda world: world.files[USED_CLAIM],
+    "a claim that is spent": lambda world: world.files[SPENT_CLAIM],
     "another authority, a member's name": lambda world: world.fleet.issue(
         A, by=world.fleet.foreign_authority()
     )[0],
