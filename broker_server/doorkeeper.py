@@ -80,6 +80,7 @@ class Doorkeeper:
         self._called: dict[str, float] = {}
         self._spent: set[str] = set()
         self._untidy = True
+        self._list_due = True
         self._tidied = -HOUR_S
         self._complaints = Meters(COMPLAINTS, most_names=8)
 
@@ -126,6 +127,7 @@ class Doorkeeper:
     def _shut_out(self, devices: Collection[str]) -> None:
         if not devices:
             return
+        self._list_due = True
         for declined in self._intake.shut_out(devices):
             self._tell(declined)
         for device in sorted(devices):
@@ -171,21 +173,27 @@ class Doorkeeper:
         self._called = called
 
     async def _spend_claims(self) -> None:
-        """Close the claims of members that were seen, and remove old ones."""
+        """Close the claims of members that were seen, and remove old ones.
+
+        Whoever locked somebody out may have been killed before the broker's list was
+        written, so that is brought up to date too.
+        """
         members = self._roster.members
         seen = self._intake.registry.online & members.keys()
         claims = {members[device].claim for device in seen} - self._spent
         now = self._clocks.steady()
         tidy = now - self._tidied >= HOUR_S
-        if not claims and not tidy:
+        if not (claims or tidy or self._list_due):
             return
         before = self._clocks.wall() - CLAIM_MEMORY_S if tidy else 0.0
+        self._list_due = False
         try:
             await asyncio.to_thread(
                 self._folder.spend_claims, claims, ended_before=before
             )
         except ConfigError as error:
-            self._complain("claims", f"used claims stay open: {error}")
+            self._list_due = True
+            self._complain("claims", f"the broker's list stays as it was: {error}")
             return
         self._spent |= claims
         if tidy:

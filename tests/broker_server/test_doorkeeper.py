@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.broker_server.small_server import TOPICS, SmallServer, small_server, 
 from tests.broker_server.test_enrolment_desk import Clock, report
 from tests.fakes import MemoryBroker
 from tests.virtual_time import run_virtually
+from wire_protocol.certificates import read_revocation_list
 from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import CheckIn
@@ -57,7 +59,7 @@ def test_a_round_does_not_wait_for_who_is_locked_out(
     async def rehearse() -> None:
         clock = asyncio.get_running_loop().time
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
             kitchen = await server.device("kitchen", signer=two[0].key)
             hall = await server.device("hall", signer=two[1].key)
@@ -166,7 +168,7 @@ def test_a_round_that_goes_on_after_a_restart_does_not_wait_for_the_revoked(
 ) -> None:
     async def rehearse() -> None:
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
             kitchen = await server.device("kitchen", signer=two[0].key)
             await server.device("hall", signer=two[1].key)
@@ -174,11 +176,31 @@ def test_a_round_that_goes_on_after_a_restart_does_not_wait_for_the_revoked(
             await server.kill()
         fleet.revoke("hall", why="", now=NOW)
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
+            began = asyncio.get_running_loop().time()
             assert await server.ended() == "rounds"
+            assert asyncio.get_running_loop().time() - began < 5
             (record,) = server.store.rounds()
             assert record.outcome == "merged"
+
+    run_virtually(rehearse())
+
+
+def test_a_revocation_that_was_cut_short_reaches_the_broker(
+    tmp_path: Path, fleet: FleetFolder
+) -> None:
+    member(fleet, "hall")
+
+    async def rehearse() -> None:
+        async with small_server(tmp_path, fleet=fleet, clocks=Clock().clocks):
+            await asyncio.sleep(2)
+            hall = fleet.known_member("hall")
+            with fleet.locked():  # and killed before the list was written
+                fleet.keep_member(replace(hall, revoked=NOW))
+            await asyncio.sleep(2)
+            raw = (fleet.path / "revoked.crl").read_bytes()
+            assert read_revocation_list(raw)[1] == {hall.serial}
 
     run_virtually(rehearse())
 
