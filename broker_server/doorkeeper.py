@@ -102,6 +102,7 @@ class Doorkeeper:
             self._shut_out(gone)
         if self._untidy:
             self._forget()
+        self._pardon()
         self._call_for_renewal()
 
     def answered(self, answers: Iterable[Answer]) -> None:
@@ -154,6 +155,17 @@ class Doorkeeper:
             self._complain("store", f"forgotten devices are still known: {error}")
         else:
             self._untidy = False
+
+    def _pardon(self) -> None:
+        """Let those out of quarantine whose release was asked for."""
+        try:
+            for device in self._folder.pardons():
+                stood = self._store.release(device)
+                self._folder.drop_pardon(device)
+                told = "released" if stood else "released; nothing stood against it"
+                _log.info("%s is %s", device, told)
+        except (StorageError, ConfigError) as error:
+            self._complain("pardons", f"nobody can be released: {error}")
 
     def _call_for_renewal(self) -> None:
         """Call on members that are there, and whose certificate ends."""

@@ -9,8 +9,15 @@ import pytest
 
 from broker_server.config import RoundSection
 from broker_server.fleet_folder import FleetFolder
+from broker_server.reputation import Reputation
 from tests.broker_server.scripted_device import update_of
-from tests.broker_server.small_fleet import NOW, Applicant, member, small_fleet
+from tests.broker_server.small_fleet import (
+    NOW,
+    Applicant,
+    key_of,
+    member,
+    small_fleet,
+)
 from tests.broker_server.small_server import TOPICS, SmallServer, small_server, step_of
 from tests.broker_server.test_enrolment_desk import Clock, report
 from tests.fakes import MemoryBroker
@@ -203,6 +210,34 @@ def test_a_revocation_that_was_cut_short_reaches_the_broker(
             assert read_revocation_list(raw)[1] == {hall.serial}
 
     run_virtually(rehearse())
+
+
+def test_a_device_is_released_and_forgotten_with_its_reputation(
+    tmp_path: Path, fleet: FleetFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = Reputation("hall", judged=9, strikes=2.0, quarantines=1, until=99)
+    other = replace(bad, device="kitchen")
+    member(fleet, "hall")
+    member(fleet, "kitchen")
+
+    async def rehearse() -> None:
+        async with small_server(tmp_path, fleet=fleet, clocks=Clock().clocks) as server:
+            await server.device("hall", signer=key_of("hall"))
+            with server.store.together():
+                server.store.reputation_log.keep([bad, other])
+            fleet.pardon("hall")
+            await asyncio.sleep(2)
+            hall, kitchen = server.store.reputations()
+            assert (hall.standing(5), hall.judged) == ("good", 9)
+            assert kitchen == other
+            assert not fleet.pardons()
+            forget(fleet, "hall")
+            await asyncio.sleep(2)
+            assert server.store.reputations() == (other,)
+
+    with caplog.at_level(logging.INFO):
+        run_virtually(rehearse())
+    assert caplog.text.count("hall is released") == 1
 
 
 def test_unknown_devices_are_told_of_once_a_minute_and_never_stored(
