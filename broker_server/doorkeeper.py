@@ -80,6 +80,7 @@ class Doorkeeper:
         self._called: dict[str, float] = {}
         self._spent: set[str] = set()
         self._untidy = True
+        self._list_due = True
         self._tidied = -HOUR_S
         self._complaints = Meters(COMPLAINTS, most_names=8)
 
@@ -101,6 +102,7 @@ class Doorkeeper:
             self._shut_out(gone)
         if self._untidy:
             self._forget()
+        self._pardon()
         self._call_for_renewal()
 
     def answered(self, answers: Iterable[Answer]) -> None:
@@ -126,6 +128,7 @@ class Doorkeeper:
     def _shut_out(self, devices: Collection[str]) -> None:
         if not devices:
             return
+        self._list_due = True
         for declined in self._intake.shut_out(devices):
             self._tell(declined)
         for device in sorted(devices):
@@ -153,6 +156,17 @@ class Doorkeeper:
         else:
             self._untidy = False
 
+    def _pardon(self) -> None:
+        """Let those out of quarantine whose release was asked for."""
+        try:
+            for device in self._folder.pardons():
+                stood = self._store.release(device)
+                self._folder.drop_pardon(device)
+                told = "released" if stood else "released; nothing stood against it"
+                _log.info("%s is %s", device, told)
+        except (StorageError, ConfigError) as error:
+            self._complain("pardons", f"nobody can be released: {error}")
+
     def _call_for_renewal(self) -> None:
         """Call on members that are there, and whose certificate ends."""
         now, wall = self._clocks.steady(), self._clocks.wall()
@@ -171,21 +185,27 @@ class Doorkeeper:
         self._called = called
 
     async def _spend_claims(self) -> None:
-        """Close the claims of members that were seen, and remove old ones."""
+        """Close the claims of members that were seen, and remove old ones.
+
+        Whoever locked somebody out may have been killed before the broker's list was
+        written, so that is brought up to date too.
+        """
         members = self._roster.members
         seen = self._intake.registry.online & members.keys()
         claims = {members[device].claim for device in seen} - self._spent
         now = self._clocks.steady()
         tidy = now - self._tidied >= HOUR_S
-        if not claims and not tidy:
+        if not (claims or tidy or self._list_due):
             return
         before = self._clocks.wall() - CLAIM_MEMORY_S if tidy else 0.0
+        self._list_due = False
         try:
             await asyncio.to_thread(
                 self._folder.spend_claims, claims, ended_before=before
             )
         except ConfigError as error:
-            self._complain("claims", f"used claims stay open: {error}")
+            self._list_due = True
+            self._complain("claims", f"the broker's list stays as it was: {error}")
             return
         self._spent |= claims
         if tidy:

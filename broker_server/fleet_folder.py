@@ -10,6 +10,7 @@
     claims/<claim>.json         who may join
     gone/<serial>               serials of members that were forgotten, and of claims
                                 that were withdrawn
+    pardons/<device>            members to be let out of quarantine by the server
     lock                        held by who changes members or claims
 
 The folder is for its owner only. Every file is whole or absent; whoever changes members
@@ -102,7 +103,8 @@ class FleetFolder:
                 remedy="name another folder, or use this one as it is",
             )
         try:
-            for folder in (path, path / "members", path / "claims", path / "gone"):
+            for name in ("", "members", "claims", "gone", "pardons"):
+                folder = path / name
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 folder.chmod(0o700)
         except OSError as error:
@@ -312,6 +314,24 @@ class FleetFolder:
                 self.keep_member(member)
             self.write_revoked()
         return member
+
+    def pardon(self, device: str) -> None:
+        """Ask the server to let a member out of quarantine.
+
+        Raises:
+            ConfigError: There is no such member.
+        """
+        member = self.known_member(device)
+        write_private(self.path / "pardons" / member.device, b"")
+
+    def pardons(self) -> list[str]:
+        """Return who is to be let out of quarantine."""
+        found = (path.name for path in (self.path / "pardons").glob("*"))
+        return sorted(name for name in found if not name.startswith("."))
+
+    def drop_pardon(self, device: str) -> None:
+        """Note that the server has done it."""
+        self._remove(self.path / "pardons" / device)
 
     def revoked_serials(self) -> frozenset[str]:
         """Return the serial numbers that hold no more.

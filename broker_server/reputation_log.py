@@ -48,6 +48,10 @@ class ReputationLog:
                 (*astuple(one), one.device, self._most),
             )
 
+    def forget(self, device: str) -> None:
+        """Forget ``device``, good and bad: its name is free for another one."""
+        self._db.execute("DELETE FROM reputations WHERE device = ?", (device,))
+
     def release(self, device: str) -> bool:
         """Forget what stands against ``device``; return whether anything did."""
         before = self.of(device)

@@ -343,9 +343,10 @@ class Store:
             )
 
     def forget_device(self, device: str) -> None:
-        """Remember no more what a device said of itself; its updates stay counted."""
+        """Forget what a device said of itself, and its conduct; its updates count."""
         with self._db.transaction():
             self._db.execute("DELETE FROM devices WHERE device = ?", (device,))
+            self.reputation_log.forget(device)
 
     def devices(self) -> list[DeviceRecord]:
         """Return every device that ever checked in, by id."""

@@ -141,9 +141,11 @@ async def small_server(
     layout: ParamLayout = LAYOUT,
     fleet: FleetFolder | None = None,
     clocks: Clocks | None = None,
+    resend_s: float = 0.05,
 ) -> AsyncIterator[SmallServer]:
     """Run a server while the block runs; then stop it."""
     config = config_in(folder)
+    config = replace(config, server=replace(config.server, resend_s=resend_s))
     if fleet is not None:
         security = SecuritySection(fleet.path)
         config = replace(config, security=security)

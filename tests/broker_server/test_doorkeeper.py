@@ -2,18 +2,27 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker_server.config import RoundSection
 from broker_server.fleet_folder import FleetFolder
+from broker_server.reputation import Reputation
 from tests.broker_server.scripted_device import update_of
-from tests.broker_server.small_fleet import NOW, Applicant, member, small_fleet
+from tests.broker_server.small_fleet import (
+    NOW,
+    Applicant,
+    key_of,
+    member,
+    small_fleet,
+)
 from tests.broker_server.small_server import TOPICS, SmallServer, small_server, step_of
 from tests.broker_server.test_enrolment_desk import Clock, report
 from tests.fakes import MemoryBroker
 from tests.virtual_time import run_virtually
+from wire_protocol.certificates import read_revocation_list
 from wire_protocol.errors import Reason
 from wire_protocol.framing import frame
 from wire_protocol.messages import CheckIn
@@ -57,7 +66,7 @@ def test_a_round_does_not_wait_for_who_is_locked_out(
     async def rehearse() -> None:
         clock = asyncio.get_running_loop().time
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
             kitchen = await server.device("kitchen", signer=two[0].key)
             hall = await server.device("hall", signer=two[1].key)
@@ -166,7 +175,7 @@ def test_a_round_that_goes_on_after_a_restart_does_not_wait_for_the_revoked(
 ) -> None:
     async def rehearse() -> None:
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
             kitchen = await server.device("kitchen", signer=two[0].key)
             await server.device("hall", signer=two[1].key)
@@ -174,13 +183,61 @@ def test_a_round_that_goes_on_after_a_restart_does_not_wait_for_the_revoked(
             await server.kill()
         fleet.revoke("hall", why="", now=NOW)
         async with small_server(
-            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks
+            tmp_path, rounds=ROUNDS, fleet=fleet, clocks=Clock().clocks, resend_s=60.0
         ) as server:
+            began = asyncio.get_running_loop().time()
             assert await server.ended() == "rounds"
+            assert asyncio.get_running_loop().time() - began < 5
             (record,) = server.store.rounds()
             assert record.outcome == "merged"
 
     run_virtually(rehearse())
+
+
+def test_a_revocation_that_was_cut_short_reaches_the_broker(
+    tmp_path: Path, fleet: FleetFolder
+) -> None:
+    member(fleet, "hall")
+
+    async def rehearse() -> None:
+        async with small_server(tmp_path, fleet=fleet, clocks=Clock().clocks):
+            await asyncio.sleep(2)
+            hall = fleet.known_member("hall")
+            with fleet.locked():  # and killed before the list was written
+                fleet.keep_member(replace(hall, revoked=NOW))
+            await asyncio.sleep(2)
+            raw = (fleet.path / "revoked.crl").read_bytes()
+            assert read_revocation_list(raw)[1] == {hall.serial}
+
+    run_virtually(rehearse())
+
+
+def test_a_device_is_released_and_forgotten_with_its_reputation(
+    tmp_path: Path, fleet: FleetFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = Reputation("hall", judged=9, strikes=2.0, quarantines=1, until=99)
+    other = replace(bad, device="kitchen")
+    member(fleet, "hall")
+    member(fleet, "kitchen")
+
+    async def rehearse() -> None:
+        async with small_server(tmp_path, fleet=fleet, clocks=Clock().clocks) as server:
+            await server.device("hall", signer=key_of("hall"))
+            with server.store.together():
+                server.store.reputation_log.keep([bad, other])
+            fleet.pardon("hall")
+            await asyncio.sleep(2)
+            hall, kitchen = server.store.reputations()
+            assert (hall.standing(5), hall.judged) == ("good", 9)
+            assert kitchen == other
+            assert not fleet.pardons()
+            forget(fleet, "hall")
+            await asyncio.sleep(2)
+            assert server.store.reputations() == (other,)
+
+    with caplog.at_level(logging.INFO):
+        run_virtually(rehearse())
+    assert caplog.text.count("hall is released") == 1
 
 
 def test_unknown_devices_are_told_of_once_a_minute_and_never_stored(

@@ -75,6 +75,13 @@ def test_the_will_of_an_old_connection_is_no_news(
     assert (after.online == {"pi"}) is online
 
 
+def test_who_is_locked_out_is_not_there_any_more() -> None:
+    two = HERE.checked_in("b", PI).availability("b", online=True)
+    left = two.without({"pi", "unheard-of"})
+    assert left.online == {"b"}
+    assert left.eligible(families=FAMILIES, codec="uq") == ("b",)
+
+
 def test_invented_names_do_not_fill_the_memory() -> None:
     names = {f"d{i}": HERE.devices["pi"] for i in range(MAX_DEVICES)}
     full = Registry(names)

@@ -164,6 +164,18 @@ def test_all_parts_together_are_bounded_and_old_ones_make_way(tmp_path: Path) ->
     assert len(list(tmp_path.rglob("*.part"))) == 2
 
 
+def test_what_was_received_of_a_device_can_be_dropped(tmp_path: Path) -> None:
+    uplink = uplink_in(tmp_path)
+    for name in ("a", "b"):
+        device = Device(bytes(5 * BLOCK), name=name)
+        assert device.upload(uplink, most=1) is None
+    uplink.drop("a")
+    uplink.drop("unheard-of")
+    assert not list((tmp_path / "a").glob("*.part"))
+    assert list((tmp_path / "b").glob("*.part"))
+    assert Device(bytes(5 * BLOCK), name="a").upload(uplink) == bytes(5 * BLOCK)
+
+
 def test_another_cut_begins_anew(tmp_path: Path) -> None:
     blob, uplink = blob_of(5000), uplink_in(tmp_path)
     Device(blob).upload(uplink, most=2)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from broker_server.assessment import Fault
 from broker_server.fleet_folder import FleetFolder
+from broker_server.reputation import Reputation
 from broker_server.store import Store
 from tests.broker_server.small_fleet import ask, key_of, member, small_fleet
 from tests.tools.secrets_shown import assert_no_secret
@@ -18,6 +20,10 @@ from wire_protocol.errors import ConfigError
 from wire_protocol.framing import expect
 from wire_protocol.messages import CheckIn
 from wire_protocol.signing import Signer
+
+QUARANTINED = Reputation(
+    "kitchen", judged=5, quarantines=1, until=99, reason=Fault.NOTHING
+)
 
 
 @pytest.fixture
@@ -100,6 +106,7 @@ def test_many_tokens_go_to_a_file_of_ones_own(
         (["show", "../x"], 2),
         (["revoke", "nobody"], 2),
         (["forget", "nobody"], 2),
+        (["release", "nobody"], 2),
         (["rename", "nobody", "x"], 2),
         (["rename", "kitchen", ""], 2),
         (["rename", "kitchen", "a\x1b[2Jb"], 2),
@@ -148,15 +155,31 @@ def test_list_and_show(
     assert json.loads(capsys.readouterr().out)["num_examples"] is None
     with Store.open(tmp_path / "state") as store:
         store.note_device("kitchen", CheckIn(1, "litert", "tflite", (), 120), at=2e9)
+        with store.together():
+            store.reputation_log.keep([QUARANTINED])
     assert main(words) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["num_examples"], shown["last_seen"]) == (120, "2033-05-18T03:33:20Z")
+    assert shown["standing"] == "quarantined"
+    assert shown["reputation"]["until_round"] == 99
+    assert main(words[:-1]) == 0
+    assert "its updates said nothing" in capsys.readouterr().out
     assert main(["devices", "list", "--config", str(config)]) == 0
     text = capsys.readouterr().out
     assert run(folder, "show", "hall") == 0
     text += capsys.readouterr().out
     assert "stolen" in text
     assert_no_secret(folder.path, text, key_of("kitchen"))
+
+
+def test_release_asks_the_server(
+    folder: FleetFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "release", "kitchen") == 0
+    assert "out of quarantine" in capsys.readouterr().out
+    assert folder.pardons() == ["kitchen"]
+    folder.drop_pardon("kitchen")
+    assert folder.pardons() == []
 
 
 def test_a_server_without_a_fleet_has_no_devices_to_manage(

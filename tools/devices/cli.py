@@ -14,10 +14,16 @@ from broker_server.config import load_config
 from broker_server.enrolment_rules import check_clock
 from broker_server.fleet_folder import FleetFolder
 from broker_server.join_tokens import open_claims
-from broker_server.records import DeviceRecord
 from broker_server.store import DATABASE, Store
 from tools.devices.durations import seconds_of
-from tools.devices.listing import Device, device_of, table, tokens_of
+from tools.devices.listing import (
+    NOTHING,
+    Device,
+    Known,
+    device_of,
+    table,
+    tokens_of,
+)
 from tools.fleet.summary import claim_state, when
 from wire_protocol.errors import ConfigError, RefusedError
 
@@ -84,6 +90,10 @@ def add_commands(
     rename.add_argument("label", metavar="LABEL")
     rename.set_defaults(run=_rename)
 
+    release = add("release", "let a device out of quarantine")
+    release.add_argument("device", metavar="NAME")
+    release.set_defaults(run=_release)
+
     forget = add("forget", "lock a device out and free its id")
     forget.add_argument("device", metavar="NAME")
     forget.set_defaults(run=_forget)
@@ -105,15 +115,19 @@ def _folder(args: argparse.Namespace) -> FleetFolder:
     return FleetFolder(fleet_dir)
 
 
-def _records(args: argparse.Namespace) -> dict[str, DeviceRecord]:
+def _known(args: argparse.Namespace) -> Known:
     """Return what the server remembers of devices, if it is asked and has run."""
     if args.config is None:
-        return {}
+        return NOTHING
     state_dir = load_config(args.config).server.state_dir
     if not (state_dir / DATABASE).is_file():
-        return {}
+        return NOTHING
     with Store.open(state_dir, readonly=True) as store:
-        return {one.device: one for one in store.devices()}
+        return Known(
+            records={one.device: one for one in store.devices()},
+            reputations={one.device: one for one in store.reputations()},
+            round=store.newest_round(),
+        )
 
 
 def _join(args: argparse.Namespace) -> int:
@@ -180,34 +194,29 @@ def _hint(args: argparse.Namespace, *, until: str) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    records = _records(args)
-    devices = [
-        device_of(member, records.get(member.device))
-        for member in _folder(args).members().values()
-    ]
+    known = _known(args)
+    devices = [device_of(member, known) for member in _folder(args).members().values()]
     if args.json:
         print(json.dumps([asdict(one) for one in devices], indent=1))
         return 0
-    titles = ("device", "label", "state", "joined", "certificate ends", "last seen")
-    print(
-        table(
-            (*titles, "examples", "hardware"),
-            (
-                (
-                    *(one.device, one.label, one.state, one.joined),
-                    *(one.certificate_ends, one.last_seen),
-                    *(one.num_examples, one.hardware),
-                )
-                for one in devices
-            ),
-        )
+    titles = (
+        *("device", "label", "state", "standing", "certificate ends"),
+        *("last seen", "examples", "hardware"),
     )
+    rows = (
+        (
+            *(one.device, one.label, one.state, one.standing, one.certificate_ends),
+            *(one.last_seen, one.num_examples, one.hardware),
+        )
+        for one in devices
+    )
+    print(table(titles, rows))
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
     member = _folder(args).known_member(args.device)
-    _print_device(args, device_of(member, _records(args).get(args.device)))
+    _print_device(args, device_of(member, _known(args)))
     return 0
 
 
@@ -216,7 +225,8 @@ def _print_device(args: argparse.Namespace, device: Device) -> None:
     if args.json:
         print(json.dumps(plain, indent=1))
         return
-    for name, value in plain.items():
+    reputation = plain.pop("reputation") or {}
+    for name, value in {**plain, **reputation}.items():
         shown = "-" if value in (None, "") else value
         print(f"{name.replace('_', ' '):18}{shown}")
 
@@ -226,7 +236,7 @@ def _revoke(args: argparse.Namespace) -> int:
     folder = _folder(args)
     member = folder.revoke(args.device, why=args.why, now=time.time())
     if args.json:
-        _print_device(args, device_of(member, None))
+        _print_device(args, device_of(member, NOTHING))
         return 0
     print(
         f"{args.device} is revoked, since {when(member.revoked)}.\n"
@@ -245,11 +255,23 @@ def _rename(args: argparse.Namespace) -> int:
         member = replace(folder.known_member(args.device), label=args.label)
         folder.keep_member(member)
     if args.json:
-        _print_device(args, device_of(member, None))
+        _print_device(args, device_of(member, NOTHING))
         return 0
     print(
         f"{args.device} is called {args.label}; its id stays {args.device}, in its "
         "certificate and its topics."
+    )
+    return 0
+
+
+def _release(args: argparse.Namespace) -> int:
+    _folder(args).pardon(args.device)
+    if args.json:
+        print(json.dumps({"device": args.device, "state": "released"}))
+        return 0
+    print(
+        f"The server lets {args.device} out of quarantine, and forgets what stood "
+        "against it, now or when it starts."
     )
     return 0
 

@@ -2,11 +2,51 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from broker_server.members import Claim, Member
 from broker_server.records import DeviceRecord
+from broker_server.reputation import Reputation, Standing
 from tools.fleet.summary import ClaimState, claim_state, when
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a server's store knows of devices, by id, and its newest round."""
+
+    records: Mapping[str, DeviceRecord]
+    reputations: Mapping[str, Reputation]
+    round: int
+
+
+NOTHING: Final = Known({}, {}, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What a device's updates were like.
+
+    Attributes:
+        judged: Updates that a merge took and compared with others.
+        faults: Those with a fault.
+        offences: What it sent that could not be an update.
+        strikes: What stands against it now.
+        quarantines: How often it was in quarantine.
+        until_round: The last round that it is not invited to; 0: never was.
+        sentence: Why it was last put there.
+        length: Of its last update, in units of the running median norm.
+        agreement: Of its last update, the cosine with what was merged.
+    """
+
+    judged: int
+    faults: int
+    offences: int
+    strikes: float
+    quarantines: int
+    until_round: int
+    sentence: str
+    length: float
+    agreement: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +70,8 @@ class Device:
         last_seen: When it last said something new of itself.
         runtime: What it computes with.
         num_examples: How many it learns from.
+        standing: Whether it is in quarantine.
+        reputation: What its updates were like.
     """
 
     device: str
@@ -46,6 +88,8 @@ class Device:
     last_seen: str | None
     runtime: str | None
     num_examples: int | None
+    standing: Standing | None
+    reputation: Conduct | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +103,10 @@ class Token:
     """The id it is for, or that it was used for; empty: of whoever uses it."""
 
 
-def device_of(member: Member, record: DeviceRecord | None) -> Device:
+def device_of(member: Member, known: Known) -> Device:
     """Return what there is to see of a member."""
+    record = known.records.get(member.device)
+    reputation = known.reputations.get(member.device)
     return Device(
         device=member.device,
         label=member.label,
@@ -76,6 +122,22 @@ def device_of(member: Member, record: DeviceRecord | None) -> Device:
         last_seen=when(record.last_seen) if record else None,
         runtime=record.runtime if record else None,
         num_examples=record.num_examples if record else None,
+        standing=reputation.standing(known.round) if reputation else None,
+        reputation=_conduct(reputation) if reputation else None,
+    )
+
+
+def _conduct(reputation: Reputation) -> Conduct:
+    return Conduct(
+        judged=reputation.judged,
+        faults=reputation.faults,
+        offences=reputation.offences,
+        strikes=reputation.strikes,
+        quarantines=reputation.quarantines,
+        until_round=reputation.until,
+        sentence=reputation.sentence,
+        length=reputation.length,
+        agreement=reputation.agreement,
     )
 
 
