@@ -62,7 +62,8 @@ class Watched:
         code = self.process.wait(30)
         self._reading.join()
         self.process.stdout.close()
-        assert "Traceback" not in "".join(self.lines)
+        said = "".join(self.lines)
+        assert "Traceback" not in said, said
         return code
 
 
