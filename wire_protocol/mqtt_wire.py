@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine
@@ -41,6 +42,8 @@ _FIRST_FAILURE_CODE: Final = 128
 # banned, bad authentication method; paho maps those of 3.1.1 to them
 _SHUT_OUT_CODES: Final = (133, 134, 135, 138, 140)
 _NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+_SILENT: Final = logging.getLogger("edgefed.mqtt")
+_SILENT.setLevel(logging.CRITICAL)  # how a connection ended is told once, and by us
 _CONN: Final = "conn"
 """The user property of a will that tells which connection ended."""
 
@@ -77,6 +80,7 @@ class Wire(aiomqtt.Client):
             tls_context=client_context(settings.tls) if settings.tls else None,
             username=settings.login.username if settings.login else None,
             password=password(settings.login) if settings.login else None,
+            logger=_SILENT,
         )
         self.version = version
         self.conn = conn
@@ -224,6 +228,26 @@ class Wire(aiomqtt.Client):
         self.sock = sock
         self._reached = True
         super()._on_socket_open(client, userdata, sock)
+
+    def _on_socket_register_write(
+        self, client: paho.Client, userdata: object, sock: socket.socket
+    ) -> None:
+        # As aiomqtt does, which forgets that a connection may end in between: this is
+        # called in the thread that connects, what it asks for is done in the loop.
+        del userdata
+
+        def write() -> None:
+            try:
+                client.loop_write()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the end
+                if not self._disconnected.done():
+                    self._disconnected.set_exception(error)
+
+        def watch() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), write)
+
+        self._loop.call_soon_threadsafe(watch)
 
     def _on_socket_close(
         self, client: paho.Client, userdata: object, sock: socket.socket

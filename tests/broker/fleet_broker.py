@@ -31,9 +31,9 @@ persistence false
 user {user}
 """
 _ACCESS = """
-topic read edgefed/1/{fleet}/server/#
-topic read edgefed/1/{fleet}/round/#
-topic read edgefed/1/{fleet}/blob/#
+pattern read edgefed/1/{fleet}/server/#
+pattern read edgefed/1/{fleet}/round/#
+pattern read edgefed/1/{fleet}/blob/#
 pattern readwrite edgefed/1/{fleet}/d/%u/#
 pattern readwrite edgefed/1/{fleet}/enroll/%u/#
 
