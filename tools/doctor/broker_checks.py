@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,14 +34,14 @@ class Meeting:
     """How the broker is met, and what was learned of it meanwhile.
 
     Attributes:
-        settings: Returns how to connect; may raise ``EdgefedError``.
+        settings: How to connect, during a check; may raise ``EdgefedError``.
         absent: Returns why there is no broker to meet now, if so.
         barred: Returns why we must not log in now, if so.
         topic: One that nobody listens to, and that we may write and read.
         block_bytes: What has to get through.
     """
 
-    settings: Callable[[], LinkSettings]
+    settings: Callable[[], AbstractContextManager[LinkSettings]]
     absent: Callable[[], Finding | None]
     barred: Callable[[], Finding | None]
     topic: str
@@ -56,7 +57,11 @@ class Meeting:
         """Return a check that logs in."""
 
         async def unless_barred() -> Finding:
-            return self.barred() or await examine(self.settings())
+            barred = self.barred()
+            if barred is not None:
+                return barred
+            with self.settings() as settings:
+                return await examine(settings)
 
         return Check(name, unless_barred, timeout_s=LIVE_S, needs=needs)
 
@@ -68,24 +73,24 @@ def way_checks(meeting: Meeting) -> list[Check]:
         absent = meeting.absent()
         if absent is not None:
             return absent
-        settings = meeting.settings()
-        look = partial(look_up, settings.host, settings.port)
-        return judge_name(await in_thread(look))
+        with meeting.settings() as settings:
+            look = partial(look_up, settings.host, settings.port)
+            return judge_name(await in_thread(look))
 
     async def tcp() -> Finding:
-        settings = meeting.settings()
-        go = partial(reach, settings.host, settings.port)
-        return judge_reach(await in_thread(go))
+        with meeting.settings() as settings:
+            go = partial(reach, settings.host, settings.port)
+            return judge_reach(await in_thread(go))
 
     async def tls() -> Finding:
-        settings = meeting.settings()
-        facts = None
-        if settings.tls is not None:
-            shake = partial(
-                shake_hands, settings.host, settings.port, files=settings.tls
-            )
-            facts = await in_thread(shake)
-        return judge_handshake(facts, now=time.time())
+        with meeting.settings() as settings:
+            facts = None
+            if settings.tls is not None:
+                shake = partial(
+                    shake_hands, settings.host, settings.port, files=settings.tls
+                )
+                facts = await in_thread(shake)
+            return judge_handshake(facts, now=time.time())
 
     async def mqtt(settings: LinkSettings) -> Finding:
         return judge_greeting(await greet(settings))

@@ -1,5 +1,6 @@
 """The checks of a device, in order."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import time
@@ -89,8 +90,8 @@ def device_checks(config: AgentConfig) -> list[Check]:
 def _meeting(config: AgentConfig, identity: IdentityFolder | None) -> Meeting:
     agent = config.agent
 
-    def settings() -> LinkSettings:
-        return as_doctor(link_settings(config, identity=identity))
+    def settings() -> AbstractContextManager[LinkSettings]:
+        return nullcontext(as_doctor(link_settings(config, identity=identity)))
 
     def barred() -> Finding | None:
         """A broker that knows clients by their certificate would end the other one."""

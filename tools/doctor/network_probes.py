@@ -15,10 +15,7 @@ _MOST_ADDRESSES: Final = 4
 _REFUSAL_S: Final = 0.3
 """TLS 1.3 tells a client that it is refused only after the handshake."""
 _LINGER_S: Final = 2.0
-_RENEW: Final = (
-    "if the clock here is right, renew the certificate, on the server: edgefed fleet "
-    "renew; else set the clock: sudo timedatectl set-ntp true"
-)
+_RENEW: Final = "renew that certificate, on the server: edgefed fleet renew"
 
 
 def look_up(host: str, port: int) -> NameFacts:
@@ -80,8 +77,8 @@ def shake_hands(host: str, port: int, files: TlsFiles) -> HandshakeFacts:
                 f"the broker ended the handshake: {error.strerror or error}",
                 "see that this is the broker's TLS port, and read the broker's log",
             )
-            if "expired" in problem:
-                remedy = f"{_RENEW}; {remedy}"
+            if "broker's certificate" in problem and "expired" in problem:
+                remedy = f"{remedy}; if it is right, {_RENEW}"
             return HandshakeFacts(problem=problem, remedy=remedy)
 
 

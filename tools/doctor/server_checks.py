@@ -7,17 +7,19 @@ from time import time
 from typing import Final
 
 from broker_server.artifact import load_artifact
-from broker_server.broker_meeting import link_settings, open_fleet
 from broker_server.config import ServerConfig
 from broker_server.fleet_folder import FleetFolder
 from broker_server.store import DATABASE, LOCK
-from tools.doctor.broker_checks import Meeting, message_checks, way_checks
-from tools.doctor.broker_probes import NOBODY, try_as_server, try_as_stranger
-from tools.doctor.broker_verdicts import judge_server_access, judge_strangers
+from tools.doctor.broker_checks import message_checks, way_checks
+from tools.doctor.broker_probes import try_as_device, try_as_server, try_as_stranger
+from tools.doctor.broker_verdicts import (
+    judge_device_access,
+    judge_server_access,
+    judge_strangers,
+)
 from tools.doctor.examination import Check, in_thread
 from tools.doctor.findings import Finding, not_measured
 from tools.doctor.identity_verdicts import judge_fleet
-from tools.doctor.locks import is_held
 from tools.doctor.machine_checks import (
     board_checks,
     clock_check,
@@ -27,6 +29,7 @@ from tools.doctor.machine_checks import (
     running_check,
     threaded,
 )
+from tools.doctor.server_meeting import VISITOR, server_meeting, visits
 from tools.doctor.server_probes import (
     look_at_artifact,
     look_at_broker_program,
@@ -38,7 +41,6 @@ from tools.doctor.server_verdicts import (
     judge_broker_program,
     judge_database,
 )
-from tools.doctor.trial import as_doctor
 from wire_protocol.link import LinkSettings
 from wire_protocol.topics import Topics
 
@@ -58,10 +60,13 @@ def server_checks(
     """
     state_dir, fleet_dir = config.server.state_dir, config.security.fleet_dir
     topics = Topics(config.server.fleet)
-    meeting = _meeting(config)
+    meeting = server_meeting(config)
     ours = [state_dir / DATABASE, *([fleet_dir / "fleet.json"] if fleet_dir else [])]
 
     async def access(settings: LinkSettings) -> Finding:
+        if visits(config):
+            tried = await try_as_device(settings, topics, device=VISITOR)
+            return judge_device_access(tried, identified=True)
         return judge_server_access(await try_as_server(settings, topics))
 
     async def strangers(settings: LinkSettings) -> Finding:
@@ -87,47 +92,6 @@ def server_checks(
         memory_check(least_mib=LEAST_MEMORY_MIB, need_mib=SERVER_MIB),
         *board_checks(),
     ]
-
-
-def _meeting(config: ServerConfig) -> Meeting:
-    fleet_dir, lock = config.security.fleet_dir, config.server.state_dir / LOCK
-
-    def settings() -> LinkSettings:
-        return as_doctor(link_settings(config, open_fleet(config)))
-
-    def absent() -> Finding | None:
-        if not config.broker.starts_own:
-            return None
-        if config.broker.port == 0:
-            return not_measured(
-                "the server starts its broker on any free port",
-                remedy="set [broker] port to have it tried",
-            )
-        if not is_held(lock):
-            return not_measured(
-                "the server starts its broker itself, and is not running",
-                remedy="start it (edgefed server run), and ask again",
-            )
-        return None
-
-    def barred() -> Finding | None:
-        """A broker that knows clients by their certificate would end the other one."""
-        identified = fleet_dir is not None or config.broker.username is not None
-        if identified and is_held(lock):
-            return not_measured(
-                "the server is running, and a second connection with its identity "
-                "would throw it off the broker",
-                remedy="stop the server, and ask again",
-            )
-        return None
-
-    return Meeting(
-        settings,
-        absent=absent,
-        barred=barred,
-        topic=Topics(config.server.fleet).device(NOBODY, "cmd", "doctor"),
-        block_bytes=config.server.block_bytes,
-    )
 
 
 def _fleet(config: ServerConfig) -> Finding:

@@ -156,6 +156,21 @@ def test_a_running_agent_is_not_thrown_off(
     assert run.code == 0
 
 
+def test_a_running_server_is_visited_by_somebody_else(
+    home: Home, tmp_path: Path, doctor: Any
+) -> None:
+    path = _secured(home, tmp_path, side="server")
+    visited = "server,tls,packet size,retain,access,strangers"
+    with Store.open(tmp_path / "state"):
+        run = doctor(path, "--only", visited)
+    assert run.findings["server"]["found"] == "the server is running"
+    for check in ("tls", "qos 1", "packet size", "retain", "access"):
+        assert run.verdict(check) == "ok", run.findings[check]
+    # as the server it would have been allowed everything
+    assert run.findings["access"]["measured"]["refused"] >= 8
+    assert home.fleet.members().keys() == {"kitchen"}
+
+
 def test_lax_rules_are_found_out(tmp_path: Path, doctor: Any) -> None:
     with secured_home(tmp_path, rules="pattern readwrite #\n") as home:
         run = doctor(_secured(home, tmp_path, side="device"), "--only", "access")
@@ -169,7 +184,7 @@ def test_a_device_that_was_revoked_knows_it(tmp_path: Path, doctor: Any) -> None
         run = doctor(path, "--only", "identity,tls,mqtt")
     assert run.code == 1
     assert "revoked" in run.failures()["tls"]
-    assert "hangs up" in run.failures()["mqtt"]
+    assert "revoked" in run.failures()["mqtt"]
     assert run.verdict("identity") == "ok"  # the device cannot know it by itself
 
 
