@@ -18,6 +18,7 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
+from broker_server.guard_settings import GuardSection
 from broker_server.service import Service
 from broker_server.store import Store
 from broker_server.tally import Ending
@@ -113,6 +114,7 @@ async def small_server(
     rounds: RoundSection | None = None,
     codec: CodecSection | None = None,
     convergence: ConvergenceSection | None = None,
+    guard: GuardSection | None = None,
     broker: MemoryBroker | None = None,
     layout: ParamLayout = LAYOUT,
 ) -> AsyncIterator[SmallServer]:
@@ -123,6 +125,7 @@ async def small_server(
         round=rounds or config.round,
         codec=codec or config.codec,
         convergence=convergence or config.convergence,
+        guard=guard or config.guard,
     )
     artifact = load_artifact(write_artifact(folder / "tiny", layout=layout))
     broker = broker or MemoryBroker()
