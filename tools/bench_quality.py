@@ -13,11 +13,10 @@ into the models' folders, for their cards.
 import argparse
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +34,7 @@ from tools.quality.experiment import run_cell
 from tools.quality.recording import record
 from tools.quality.results import Results
 from tools.quality.summary import Summary, lines
+from tools.workers import leave_with_parent
 from wire_protocol.atomic_file import write_atomically
 from wire_protocol.errors import EdgefedError
 
@@ -86,7 +86,7 @@ def _measure(
     failures: list[EdgefedError] = []
     # spawned: runtimes do not survive a fork
     with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_leave_with_parent
+        jobs, mp_context=get_context("spawn"), initializer=leave_with_parent
     ) as pool:
         running: dict[Future[Outcome], Cell] = {
             pool.submit(_work, cell, settings(cell), results.params(cell)): cell
@@ -108,18 +108,6 @@ def _measure(
             )
     if failures:
         raise failures[0]
-
-
-def _leave_with_parent() -> None:
-    """End this worker when its parent ends: nobody would keep what it finds."""
-    parent = parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _work(cell: Cell, recipe: Recipe, params: Path) -> Outcome:

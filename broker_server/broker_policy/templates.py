@@ -10,9 +10,7 @@ _NAME: Final = re.compile(r"@([a-z_]+)@")
 def filled(template: str, **values: object) -> str:
     """Return ``firmware_configs/brokers/<template>`` with every name filled in.
 
-    >>> "edgefed/1/attic" in filled(
-    ...     "mosquitto.acl", fleet="attic", root="edgefed/1/attic", server="s", shut=""
-    ... )
+    >>> "65536" in filled("home-assistant.conf", max_packet_bytes=65536)
     True
 
     Raises:

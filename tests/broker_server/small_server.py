@@ -22,6 +22,7 @@ from broker_server.config import (
     ServerSection,
 )
 from broker_server.fleet_folder import FleetFolder
+from broker_server.guard_settings import GuardSection
 from broker_server.roster import EVERYBODY, Roster
 from broker_server.service import Service
 from broker_server.store import Store
@@ -137,6 +138,7 @@ async def small_server(
     codec: CodecSection | None = None,
     convergence: ConvergenceSection | None = None,
     limits: LimitsSection | None = None,
+    guard: GuardSection | None = None,
     broker: MemoryBroker | None = None,
     layout: ParamLayout = LAYOUT,
     fleet: FleetFolder | None = None,
@@ -156,6 +158,7 @@ async def small_server(
         codec=codec or config.codec,
         convergence=convergence or config.convergence,
         limits=limits or config.limits,
+        guard=guard or config.guard,
     )
     artifact = load_artifact(write_artifact(folder / "tiny", layout=layout))
     broker = broker or MemoryBroker()
