@@ -8,8 +8,8 @@
     revoked.crl                 for the broker: what holds no more
     members/<device>.json       who was vouched for, and their certificate (.crt)
     claims/<claim>.json         who may join
-    gone/<serial>               serials of members that were forgotten, and of claims
-                                that were withdrawn
+    gone/<serial>               what else holds no more: of forgotten members, claims
+                                that were withdrawn, server and broker before renewal
     pardons/<device>            members to be let out of quarantine by the server
     lock                        held by who changes members or claims
 
@@ -29,7 +29,7 @@ from typing import Final, Self, TypeAlias
 from broker_server.entries import Entries
 from broker_server.fleet import TLS_PORT, Fleet
 from broker_server.members import Claim, Member
-from wire_protocol.atomic_file import write_atomically
+from broker_server.private_files import remove, unusable, write_private
 from wire_protocol.certificates import (
     Authority,
     Certificate,
@@ -120,7 +120,6 @@ class FleetFolder:
         write_private(path / "signing.key", key_to_pem(Signer(random(32))))
         made = cls(path, fleet=fleet)
         made.renew(now=now, random=random)
-        made.write_revoked()
         # Last: with it the folder is a fleet's, and whole.
         write_private(path / "fleet.json", fleet.to_json())
         return made
@@ -170,7 +169,11 @@ class FleetFolder:
         return self._certificate("broker")
 
     def renew(self, *, now: float, random: RandomBytes) -> None:
-        """Make new keys and certificates for server and broker."""
+        """Make new keys and certificates for server and broker; shut the former out.
+
+        Cut short, a key may be without its certificate: then do it again.
+        """
+        former = self._pair_serials()
         for name, common_name in (("server", SERVER_NAME), ("broker", BROKER_NAME)):
             signer = Signer(random(32))
             certificate = self.authority.issue(
@@ -183,6 +186,16 @@ class FleetFolder:
             )
             write_private(self.path / f"{name}.key", key_to_pem(signer))
             write_private(self.path / f"{name}.crt", certificate.pem)
+        for serial in former:
+            write_private(self.path / "gone" / serial, b"")
+        self.write_revoked()
+
+    def _pair_serials(self) -> list[str]:
+        serials = []
+        for name in ("server", "broker"):
+            with contextlib.suppress(ConfigError):  # none yet, or one to be replaced
+                serials.append(self._certificate(name).serial)
+        return serials
 
     def _certificate(self, name: str) -> Certificate:
         path = self.path / f"{name}.crt"
@@ -200,7 +213,7 @@ class FleetFolder:
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _unusable(path, error) from error
+            raise unusable(path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -223,7 +236,7 @@ class FleetFolder:
                 (self.path / "claims").stat().st_mtime_ns,
             )
         except OSError as error:
-            raise _unusable(self.path, error) from error
+            raise unusable(self.path, error) from error
 
     def members(self) -> dict[str, Member]:
         """Return everyone who was ever vouched for and not forgotten, by id."""
@@ -247,7 +260,7 @@ class FleetFolder:
 
     def drop_claim(self, claim: Claim) -> None:
         """Forget a claim whose certificate has ended; within ``locked``."""
-        self._remove(self._claims.path_of(claim.claim))
+        remove(self._claims.path_of(claim.claim))
 
     def withdraw_claim(self, claim: Claim) -> None:
         """Forget a claim that nobody shall use any more; within ``locked``."""
@@ -284,8 +297,8 @@ class FleetFolder:
         for serial in member.serials:
             write_private(self.path / "gone" / serial, b"")
         path = self._members.path_of(member.device)
-        self._remove(path)
-        self._remove(path.with_suffix(".crt"))
+        remove(path)
+        remove(path.with_suffix(".crt"))
 
     def known_member(self, device: str) -> Member:
         """Return one member.
@@ -331,7 +344,7 @@ class FleetFolder:
 
     def drop_pardon(self, device: str) -> None:
         """Note that the server has done it."""
-        self._remove(self.path / "pardons" / device)
+        remove(self.path / "pardons" / device)
 
     def revoked_serials(self) -> frozenset[str]:
         """Return the serial numbers that hold no more.
@@ -365,32 +378,7 @@ class FleetFolder:
             raw = self.authority.revocation_list(sorted(serials), number=number + 1)
             write_private(path, raw)
 
-    def _remove(self, path: Path) -> None:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _unusable(path, error) from error
-
 
 def _hosts(fleet: Fleet) -> tuple[str, ...]:
     """Return the broker's names, with those by which its own machine knows it."""
     return tuple(dict.fromkeys((*fleet.hosts, *LOCAL_HOSTS)))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    try:
-        write_atomically(path, content, mode=0o600)
-    except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _unusable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{path} cannot be used: {error.strerror}",
-        remedy="run this as the user the fleet's folder belongs to",
-    )

@@ -14,6 +14,7 @@ from broker_server.clocks import Clocks
 from broker_server.config import RoundSection
 from broker_server.enrolment_desk import EACH, EVERYBODY, EnrolmentDesk
 from broker_server.enrolment_rules import DAY_S
+from broker_server.fleet_folder import FleetFolder
 from broker_server.vouching import MAX_LETTER_BYTES, Answer
 from tests.broker_server.scripted_device import ScriptedDevice, update_of
 from tests.broker_server.small_fleet import (
@@ -25,6 +26,7 @@ from tests.broker_server.small_fleet import (
     small_fleet,
 )
 from tests.broker_server.small_server import TOPICS, SmallServer, small_server, step_of
+from tests.tools.secrets_shown import assert_no_secret
 from tests.virtual_time import run_virtually
 from wire_protocol.certificates import read_certificate, read_revocation_list
 from wire_protocol.enrolment import EnrolGrant, EnrolRefusal, RenewalCall
@@ -76,13 +78,12 @@ def rehearsal(
     return test
 
 
-async def _enrols_and_takes_part(folder: Path) -> None:
-    fleet = small_fleet(folder)
+async def _enrols_and_takes_part(folder: Path, joining: Applicant) -> None:
+    fleet = FleetFolder(folder / "fleet")
     rounds = RoundSection(rounds=1)
     async with small_server(
         folder, rounds=rounds, fleet=fleet, clocks=Clock().clocks
     ) as server:
-        joining = applicant(fleet, "kitchen")
         grant, body = expect(EnrolGrant, await asked(server, joining))
         assert grant.device == "kitchen"
         assert read_certificate(body).public == joining.key.public
@@ -92,7 +93,15 @@ async def _enrols_and_takes_part(folder: Path) -> None:
         assert [one.device for one in server.store.devices()] == ["kitchen"]
 
 
-test_a_device_enrols_and_takes_part_at_once = rehearsal(_enrols_and_takes_part)
+def test_a_device_enrols_and_takes_part_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = small_fleet(tmp_path)
+    joining = applicant(fleet, "kitchen")
+    with caplog.at_level(logging.DEBUG):
+        run_virtually(_enrols_and_takes_part(tmp_path, joining))
+    assert "kitchen has joined" in caplog.text
+    assert_no_secret(fleet.path, caplog.text, joining.claim_key, joining.key)
 
 
 async def _spends_the_claim(folder: Path) -> None:

@@ -80,11 +80,14 @@ def test_renewal_brings_new_keys_and_names_by_the_same_authority(
     folder: FleetFolder,
 ) -> None:
     before = folder.broker_certificate()
+    server = folder.server_certificate()
     folder.change(Fleet("test", ("other.local",), 8884))
     folder.renew(now=NOW + 5, random=drawn("again"))
     again = FleetFolder(folder.path)
     assert again.fleet.hosts == ("other.local",)
     assert again.broker_certificate().public != before.public
+    # A key that got about opens nothing any more.
+    assert listed(folder)[1] == {before.serial, server.serial}
     check_issued(again.broker_certificate(), by=again.authority.certificate)
 
 
