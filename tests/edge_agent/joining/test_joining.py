@@ -44,6 +44,7 @@ def test_a_device_becomes_a_member(tmp_path: Path, desk: ScriptedDesk) -> None:
     assert identity.membership() == member
     assert (member.fleet, member.device) == ("home", "kitchen")
     assert (member.host, member.port) == ("127.0.0.1", 8883)
+    assert desk.asked == 1  # for it listened before it asked
     assert identity.verifier().public == desk.signer.public
     found = read_certificate((identity.path / "device.crt").read_bytes())
     assert (found.name, found.not_after) == ("kitchen", END)
