@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import edge_agent.postponed  # noqa: F401 - before all that imports paho
+from edge_agent.allocator import share_one_arena
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.feeding import Fed, open_examples
 from edge_agent.memory import first_connection
@@ -77,6 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    share_one_arena()
     config = load_config(args.config)
     with held_alone(config.agent.state_dir):
         files = StateFiles(config.agent.state_dir)

@@ -1,35 +1,39 @@
 """Modules that a library imports and an agent never uses, loaded once they are used.
 
 paho-mqtt imports ``urllib.request``, for brokers behind a proxy, and with it an HTTP
-client and the parsing of mail: 1.2 MB. Import this before the library.
+client and the parsing of mail, 1.2 MB; and ``uuid``, for clients without a name. Import
+this before the library.
 """
 
 import importlib
 import sys
-import urllib
 from types import ModuleType
 from typing import Final
 
-POSTPONED: Final = "urllib.request"
+POSTPONED: Final = ("urllib.request", "uuid")
 
 
-def postpone() -> None:
-    """Put a module in the place of ``urllib.request`` that gives way to it when used.
+def postpone(name: str) -> None:
+    """Put a module in the place of ``name`` that gives way to it when it is used.
 
-    Its ``__getattr__`` is asked for what it lacks (PEP 562), which is everything.
+    Its ``__getattr__`` is asked for what it lacks (PEP 562), which is everything. For
+    ``import name`` only: ``from name import`` uses it at once.
     """
-    if POSTPONED in sys.modules:
+    if name in sys.modules:
         return
-    place = ModuleType(POSTPONED)
+    place = ModuleType(name)
 
-    def load(name: str) -> object:
-        if sys.modules.get(POSTPONED) is place:
-            del sys.modules[POSTPONED]
-        return getattr(importlib.import_module(POSTPONED), name)
+    def load(attribute: str) -> object:
+        if sys.modules.get(name) is place:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
 
     place.__getattr__ = load  # type: ignore[method-assign]
-    sys.modules[POSTPONED] = place
-    urllib.request = place  # type: ignore[attr-defined]  # as an import does
+    sys.modules[name] = place
+    parent, _, child = name.rpartition(".")
+    if parent:  # as an import does
+        setattr(importlib.import_module(parent), child, place)
 
 
-postpone()
+for _name in POSTPONED:
+    postpone(_name)

@@ -25,17 +25,16 @@ from typing import Final
 
 import numpy as np
 
-from broker_server.embedded_broker import embedded_broker
 from edge_agent.runtimes import RUNTIMES, RuntimeName
 from model_zoo import zoo
 from model_zoo.data.federation import Shard
 from tools.demo.children import Children
 from tools.demo.demo import working_runtimes
 from tools.demo.display import PlainDisplay
-from tools.demo.federation_run import run_federation
-from tools.demo.plan import DemoPlan
+from tools.demo.federation_run import run_federation, started_broker
+from tools.demo.plan import DemoPlan, Protection
 from tools.demo.workspace import FLEET, Workspace
-from wire_protocol.link import LinkSettings, Received
+from wire_protocol.link import Received
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.topics import Topics
 
@@ -125,17 +124,21 @@ def floor_mib(runtime: RuntimeName) -> float:
     return memory_mib(done.stdout, "VmHWM")
 
 
-async def idle_mib(folder: Path, runtime: RuntimeName) -> float:
-    """Return the memory of an agent that is online and waits for its first offer."""
+async def idle_mib(
+    folder: Path, runtime: RuntimeName, *, protection: Protection
+) -> float:
+    """Return the memory of an agent that is online and waits for its first offer.
+
+    With ``protection`` "tls" it is a member of a fleet.
+    """
     workspace = Workspace.create(folder, [_shard("idle")], runtimes=[runtime])
+    plan = replace(_plan(), protection=protection)
     async with (
-        embedded_broker(0, folder / "broker") as broker,
-        MqttLink(
-            LinkSettings("127.0.0.1", broker.port, identity="bench"), fail_fast=True
-        ) as link,
+        started_broker(workspace, plan, kind="auto") as broker,
+        MqttLink(broker.onlooker, fail_fast=True) as link,
         Children() as children,
     ):
-        workspace.configure(_plan(), port=broker.port, protocol=broker.protocol)
+        workspace.configure(plan, port=broker.port, protocol=broker.protocol)
         device = workspace.devices[0]
         topic = Topics(FLEET).device(device.name, "info")
         await link.subscribe(topic)
@@ -215,7 +218,12 @@ async def measure(folder: Path, *, tell: Callable[[str], object]) -> dict[str, o
         peak, after = await training_mib(folder / f"training-{number}", runtime)
         figures[runtime] = {
             "distribution": RUNTIMES[runtime].distribution,
-            "idle_mib": await idle_mib(folder / f"idle-{number}", runtime),
+            "idle_mib": await idle_mib(
+                folder / f"idle-{number}", runtime, protection="none"
+            ),
+            "member_idle_mib": await idle_mib(
+                folder / f"member-{number}", runtime, protection="tls"
+            ),
             "floor_mib": floor_mib(runtime),
             "training_peak_mib": peak,
             "between_rounds_mib": after,
@@ -238,11 +246,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     packages = bare_packages()
     print(f"bare install: {len(packages)} packages: {', '.join(packages)}")
     print(f"import: {figures['import_s']:.2f} s")
-    print(f"{MODEL}, MiB: idle | training, peak | the runtime's own floor, peak")
+    print(
+        f"{MODEL}, MiB: idle | idle, as a member of a fleet | training, peak | "
+        "the runtime's own floor, peak"
+    )
     for name, values in figures.items():
         if isinstance(values, dict):
             print(
                 f"  {name}: {values['idle_mib']:.1f} | "
+                f"{values['member_idle_mib']:.1f} | "
                 f"{values['training_peak_mib']:.1f} | {values['floor_mib']:.1f}"
             )
     return 0

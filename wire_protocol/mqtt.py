@@ -35,18 +35,21 @@ from wire_protocol.mqtt_wire import FAREWELL_S, VersionRefusedError, Wire
 _RETRY_S: Final = 0.5
 _RETRY_CAP_S: Final = 10.0
 _SHUT_OUT_S: Final = 60.0
-"""How long at most to wait where only people can help."""
 _STEADY_S: Final = 5.0
 """A connection that held so long was good; two links of one name lose theirs sooner."""
 _SYSTEM_JITTER: Final = SystemRandom().random
 
 
-def retry_ceiling_s(failures: int) -> float:
+def retry_ceiling_s(failures: int, *, shut_out: bool = False) -> float:
     """Return the longest wait after ``failures`` in a row; the wait is a random part.
+
+    Who is shut out waits longer: the broker has answered, and only people can help.
 
     Full jitter (AWS Architecture Blog, "Exponential Backoff and Jitter"): a fleet
     that lost its broker together must not come back together.
     """
+    if shut_out:
+        return _SHUT_OUT_S
     return float(min(_RETRY_CAP_S, _RETRY_S * 2 ** min(failures, 16)))
 
 
@@ -173,7 +176,7 @@ class MqttLink:
             steady = wire is not None and loop.time() - began > _STEADY_S
             failures = 0 if steady else failures + 1
             wire = None
-            ceiling_s = _SHUT_OUT_S if shut_out else retry_ceiling_s(failures)
+            ceiling_s = retry_ceiling_s(failures, shut_out=shut_out)
             await asyncio.sleep(self._jitter() * ceiling_s)
 
     def _report(self, reason: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from broker_server.embedded_broker import LOOPBACK, embedded_broker
 from tests.broker.broker_fixtures import Mosquitto, free_port
 from tests.broker.proxy import CountingProxy
-from wire_protocol.errors import ConfigError, TransportError
+from wire_protocol.errors import ConfigError, ShutOutError, TransportError
 from wire_protocol.link import (
     MAX_PAYLOAD_BYTES,
     PACKET_OVERHEAD_BYTES,
@@ -305,11 +305,21 @@ def test_a_broker_that_refuses_mqtt_5_is_asked_again_in_mqtt_3_at_once() -> None
     run(test())
 
 
-def test_a_broker_that_refuses_the_device_is_not_asked_in_another_version() -> None:
+SHUT_OUT = {
+    "MQTT 5": ("5", b"\x20\x03\x00\x87\x00"),
+    "3.1.1": ("3.1.1", b"\x20\x02\x00\x05"),
+    "any": ("auto", b"\x20\x03\x00\x87\x00"),
+}
+
+
+@pytest.mark.parametrize(("protocol", "answer"), SHUT_OUT.values(), ids=SHUT_OUT)
+def test_a_broker_that_refuses_the_device_is_not_asked_in_another_version(
+    protocol: str, answer: bytes
+) -> None:
     async def test() -> None:
-        async with scripted_broker({1: [b"\x20\x03\x00\x87\x00"]}) as port:
-            with pytest.raises(TransportError, match="refused us: Not authorized"):
-                async with linked(port):
+        async with scripted_broker({1: [answer]}) as port:
+            with pytest.raises(ShutOutError, match="refused us: Not authorized"):
+                async with linked(port, protocol=protocol):
                     pass
 
     run(test())
@@ -378,6 +388,7 @@ def test_an_oversize_payload_is_dropped_and_the_link_goes_on(
 def test_waiting_grows_from_half_a_second_to_ten(failures: int) -> None:
     assert 0.5 <= retry_ceiling_s(failures) <= retry_ceiling_s(failures + 1) <= 10.0
     assert retry_ceiling_s(7) == 10.0
+    assert retry_ceiling_s(failures, shut_out=True) == 60.0
 
 
 @pytest.mark.parametrize(

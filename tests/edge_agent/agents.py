@@ -12,13 +12,18 @@ from edge_agent.conditions import Hindrance
 from edge_agent.config import AgentConfig, DeviceSettings
 from edge_agent.data_settings import DataSettings
 from edge_agent.feeding import open_examples
+from edge_agent.membership import IdentityFolder
 from edge_agent.presence import link_settings
 from edge_agent.probe import Finding, installed_version
+from edge_agent.renewal import Renewal
 from edge_agent.runtimes import RUNTIMES, RuntimeName
 from edge_agent.service import Service
 from edge_agent.state_files import StateFiles
 from edge_agent.trainers.trainer import OpenTrainer, open_trainer
 from tests.fakes import MemoryBroker, MemoryLink
+from wire_protocol.envelope import as_it_is
+from wire_protocol.sealed_link import SealedLink
+from wire_protocol.topics import Topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,22 @@ def finding(name: RuntimeName = "litert") -> Finding:
     return Finding(RUNTIMES[name], installed_version(RUNTIMES[name]))
 
 
+def sealed_link(link: MemoryLink, identity: IdentityFolder) -> SealedLink:
+    """Return ``link`` as a member of a fleet has it."""
+    topics = Topics(identity.membership().fleet)
+    return SealedLink(link, topics=topics, unseal=identity.verifier().unseal)
+
+
+def renewal_of(link: MemoryLink, identity: IdentityFolder) -> Renewal:
+    """Return what renews a member's certificate."""
+    return Renewal(
+        link,
+        topics=Topics(identity.membership().fleet),
+        identity=identity,
+        seal=identity.signer.seal,
+    )
+
+
 @asynccontextmanager
 async def running_agent(
     broker: MemoryBroker,
@@ -65,12 +86,14 @@ async def running_agent(
     open_trainer: OpenTrainer = open_trainer,
     look: Callable[[], Hindrance | None] = lambda: None,
     data: DataSettings | None = None,
+    identity: IdentityFolder | None = None,
     **examples: object,
 ) -> AsyncIterator[RunningAgent]:
     """Run an agent until the block ends; its own errors are raised there.
 
-    Its examples are of a file unless ``data`` says more. Its clock stands still, so
-    that nothing in an update depends on how long it took.
+    With ``identity`` it is a member of a fleet. Its examples are of a file unless
+    ``data`` says more. Its clock stands still, so that nothing in an update depends on
+    how long it took.
     """
     source = folder / f"{device}.npz"
     if data is None and not source.exists():
@@ -82,7 +105,7 @@ async def running_agent(
     fed = open_examples(config.data, files=files, clock=lambda: 0.0)
     async with broker.link(will=link_settings(config).will) as link:
         service = Service(
-            link,
+            link if identity is None else sealed_link(link, identity),
             config=config,
             store=fed.store,
             feed=fed.feed,
@@ -92,6 +115,8 @@ async def running_agent(
             clock=lambda: 0.0,
             open_trainer=open_trainer,
             look=look,
+            seal=as_it_is if identity is None else identity.signer.seal,
+            renewal=None if identity is None else renewal_of(link, identity),
         )
         stop = asyncio.Event()
         task = asyncio.create_task(service.run(stop))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_agent.membership import IdentityFolder
 from edge_agent.renewal import Renewal, ends, pem, public_key
+from tests.edge_agent.agents import running_agent
 from tests.edge_agent.joining.joins import identity_of, joined
 from tests.edge_agent.joining.scripted_desk import (
     END,
@@ -98,6 +99,35 @@ def test_a_new_certificate_is_used_from_now_on(member: Member) -> None:
     assert member.not_after == NEXT
     client_context(member.identity.tls)
     assert not (member.identity.path / "renewed.crt").exists()
+
+
+def test_an_agent_at_work_is_renewed_when_the_fleet_calls(
+    member: Member, tmp_path: Path
+) -> None:
+    fleet = Signer(b"f" * 32)
+    call, answer, asked = (
+        TOPICS.device("kitchen", *rest)
+        for rest in (("cmd", "renew"), ("cmd", "certificate"), ("renewal",))
+    )
+
+    async def scenario() -> None:
+        broker = member.broker
+        calling = fleet.seal(call, frame(RenewalCall(100)))
+        async with running_agent(
+            broker, tmp_path, device="kitchen", identity=member.identity
+        ):
+            await broker.until(
+                lambda: broker.count(TOPICS.device("kitchen", "info")) > 0
+            )
+            broker.deliver(call, frame(RenewalCall(100)))  # nobody stands for it
+            broker.deliver(call, calling)
+            await broker.until(lambda: broker.count(asked) == 1)
+            broker.deliver(answer, fleet.seal(answer, member.issued()))
+            broker.deliver(call, calling)
+            await broker.until(lambda: broker.count(asked) == 2)
+
+    asyncio.run(scenario())
+    assert member.not_after == NEXT
 
 
 def test_an_old_answer_that_is_repeated_changes_nothing(member: Member) -> None:

@@ -26,6 +26,8 @@ def test_an_agent_keeps_to_its_memory(figures: dict[str, object], runtime: str) 
     measured = figures[runtime]
     assert isinstance(measured, dict)
     assert 10 < measured["idle_mib"] * MB_PER_MIB <= 45
+    assert measured["idle_mib"] < measured["member_idle_mib"]
+    assert measured["member_idle_mib"] * MB_PER_MIB <= 45
     assert measured["training_peak_mib"] * MB_PER_MIB <= LIMITS_MB[runtime]
     over = measured["training_peak_mib"] - measured["floor_mib"]
     assert over * MB_PER_MIB <= 20

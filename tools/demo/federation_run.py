@@ -62,7 +62,7 @@ async def run_federation(
     """
     clock = asyncio.get_running_loop().time
     async with (
-        _broker(workspace, plan, kind=broker_kind) as broker,
+        started_broker(workspace, plan, kind=broker_kind) as broker,
         MqttLink(broker.onlooker, fail_fast=True) as link,
         Children() as children,
     ):
@@ -104,7 +104,7 @@ async def run_federation(
 
 
 @dataclass(frozen=True, slots=True)
-class _Broker:
+class StartedBroker:
     """A broker that runs, and how to look on."""
 
     port: int
@@ -114,9 +114,9 @@ class _Broker:
 
 
 @contextlib.asynccontextmanager
-async def _broker(
+async def started_broker(
     workspace: Workspace, plan: DemoPlan, *, kind: Literal["auto", "mosquitto", "amqtt"]
-) -> AsyncIterator[_Broker]:
+) -> AsyncIterator[StartedBroker]:
     """Run the broker that ``plan`` asks for, with a fleet if it has identities."""
     folder = workspace.folder / "broker"
     if plan.protection != "none":
@@ -135,13 +135,13 @@ async def _broker(
                 identity="observer",
                 tls=onlooker(fleet, now=now, random=os.urandom),
             )
-            yield _Broker(port, "5", looking)
+            yield StartedBroker(port, "5", looking)
         return
     async with embedded_broker(0, folder, kind=kind) as broker:
         looking = LinkSettings(
             "127.0.0.1", broker.port, identity="observer", protocol=broker.protocol
         )
-        yield _Broker(broker.port, broker.protocol, looking, broker.notice)
+        yield StartedBroker(broker.port, broker.protocol, looking, broker.notice)
 
 
 async def _start(children: Children, workspace: Workspace) -> tuple[Child, list[Child]]:

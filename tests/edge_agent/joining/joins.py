@@ -6,7 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edge_agent.config import AgentConfig, DeviceSettings, SecuritySettings
+from edge_agent.config import (
+    AgentConfig,
+    BrokerSettings,
+    DeviceSettings,
+    SecuritySettings,
+)
 from edge_agent.data_settings import DataSettings
 from edge_agent.joining.claim import read_claim
 from edge_agent.joining.joining import Attempt, join
@@ -16,12 +21,17 @@ from tests.virtual_time import run_virtually
 
 
 def configured(
-    folder: Path, *, device: str = "kitchen", fleet: str = "home"
+    folder: Path,
+    *,
+    device: str = "kitchen",
+    fleet: str = "home",
+    broker: BrokerSettings | None = None,
 ) -> AgentConfig:
     """Return the configuration of a device in ``folder``."""
     return AgentConfig(
         DeviceSettings(device, folder / "state", fleet=fleet),
         DataSettings(folder / "e.npz"),
+        broker=broker or BrokerSettings(),
         security=SecuritySettings(folder / "identity"),
     )
 
@@ -40,13 +50,15 @@ async def joining(
     timeout_s: float = 5.0,
     device: str = "kitchen",
     fleet: str = "home",
+    broker: BrokerSettings | None = None,
+    network: Network | None = None,
 ) -> Membership:
     """Join the fleet of ``desk``, over a network in memory."""
-    network = Network()
+    network = network or Network()
     serving = asyncio.create_task(desk.serve(network.broker.link()))
     try:
         return await join(
-            configured(folder, device=device, fleet=fleet),
+            configured(folder, device=device, fleet=fleet, broker=broker),
             read_claim(token or desk.token()),
             attempt=Attempt(
                 os.urandom, timeout_s=timeout_s, anew=anew, connect=network.connect

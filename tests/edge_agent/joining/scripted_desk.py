@@ -22,7 +22,7 @@ from wire_protocol.enrolment import (
 )
 from wire_protocol.errors import Reason
 from wire_protocol.framing import expect, frame
-from wire_protocol.link import Link, Received
+from wire_protocol.link import Link, LinkSettings, Received
 from wire_protocol.signing import Signer, Verifier
 from wire_protocol.topics import Topics
 
@@ -131,9 +131,9 @@ class Network:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker()
-        self.settings: list[object] = []
+        self.settings: list[LinkSettings] = []
 
-    def connect(self, settings: object) -> MemoryLink:
+    def connect(self, settings: LinkSettings) -> MemoryLink:
         """Return a link, as a device makes one."""
         self.settings.append(settings)
         return self.broker.link()

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import SecuritySettings
+from edge_agent.config import BrokerSettings, SecuritySettings
 from edge_agent.joining.joining import hardware, identity_folder
 from tests.edge_agent.joining.joins import configured, identity_of, joined
-from tests.edge_agent.joining.scripted_desk import END, ScriptedDesk, new_fleet
+from tests.edge_agent.joining.scripted_desk import (
+    END,
+    Network,
+    ScriptedDesk,
+    new_fleet,
+)
 from wire_protocol.certificates import read_certificate
 from wire_protocol.errors import (
     ConfigError,
@@ -18,6 +23,7 @@ from wire_protocol.errors import (
     RefusedError,
     TransportError,
 )
+from wire_protocol.link import Login
 from wire_protocol.signing import Signer
 from wire_protocol.tls import client_context
 
@@ -38,6 +44,7 @@ def test_a_device_becomes_a_member(tmp_path: Path, desk: ScriptedDesk) -> None:
     assert identity.membership() == member
     assert (member.fleet, member.device) == ("home", "kitchen")
     assert (member.host, member.port) == ("127.0.0.1", 8883)
+    assert desk.asked == 1  # for it listened before it asked
     assert identity.verifier().public == desk.signer.public
     found = read_certificate((identity.path / "device.crt").read_bytes())
     assert (found.name, found.not_after) == ("kitchen", END)
@@ -185,6 +192,35 @@ def test_without_an_answer_the_same_token_works_later(
     desk.answers = True
     joined(tmp_path, desk)
     assert (identity_of(tmp_path).path / "device.key").read_bytes() == kept
+
+
+def test_a_device_connects_as_its_claim_where_the_token_says(
+    tmp_path: Path, desk: ScriptedDesk
+) -> None:
+    network = Network()
+    joined(tmp_path, desk, network=network)
+    (used,) = network.settings
+    assert (used.host, used.port) == ("127.0.0.1", 8883)
+    assert used.identity == desk.claim
+    assert used.login is None
+    assert used.tls is not None
+    assert used.tls.certificate == tmp_path / "identity/joining/claim.crt"
+
+
+def test_where_a_broker_wants_passwords_the_claim_is_only_signed_with(
+    tmp_path: Path, desk: ScriptedDesk
+) -> None:
+    network = Network()
+    told = BrokerSettings(
+        host="127.0.0.1", port=1, username="pi", password_file=tmp_path / "password"
+    )
+    joined(tmp_path, desk, network=network, broker=told)
+    (used,) = network.settings
+    assert (used.host, used.port) == ("127.0.0.1", 1)
+    assert used.login == Login("pi", tmp_path / "password")
+    assert used.tls is not None
+    assert used.tls.certificate is None
+    assert used.tls.authority == tmp_path / "identity/joining/authority.crt"
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(
