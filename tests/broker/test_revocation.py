@@ -175,6 +175,18 @@ def test_a_configuration_that_mosquitto_refuses_is_told_with_its_words(
         asyncio.run(test())
 
 
+def test_an_address_that_the_certificate_does_not_have_is_refused(
+    fleet: GuardedFleet,
+) -> None:
+    async def test() -> None:
+        where = Listening("127.0.0.9", 0)
+        async with fleet_broker(fleet.folder, fleet.path / "broker", listening=where):
+            pass
+
+    with pytest.raises(RefusedError, match=r"not for 127\.0\.0\.9.*0\.0\.0\.0"):
+        asyncio.run(test())
+
+
 def test_the_command_runs_until_sigterm(fleet: GuardedFleet) -> None:
     files, port = fleet.join(A), free_port(0)
     command = [
