@@ -24,6 +24,7 @@ from tests.broker.guarded_fleet import (
     context,
     turned_away,
 )
+from tests.broker.raw_client import ClosedError, RawClient
 from wire_protocol.errors import RefusedError
 
 pytestmark = pytest.mark.broker
@@ -92,6 +93,37 @@ def test_a_revoked_device_that_comes_back_at_once_never_gets_in_again(
     async def test() -> None:
         async with running(fleet) as broker:
             await asyncio.to_thread(revoke_and_insist, broker.port)
+
+    asyncio.run(test())
+
+
+def test_a_resumed_session_of_tls_does_not_get_a_revoked_device_in(
+    fleet: GuardedFleet,
+) -> None:
+    """Resuming skips the certificate; a reload makes all sessions worthless."""
+    made = context(fleet.join(A))
+
+    def resumed(port: int, session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        with RawClient(port, made, session) as client:
+            assert client.connect("any") == 0
+            client.ping()
+            assert isinstance(client.sock, ssl.SSLSocket)
+            assert client.sock.session_reused is (session is not None)
+            return client.sock.session
+
+    def revoke_and_resume(port: int) -> None:
+        session = resumed(port, None)
+        session = resumed(port, session)  # the control: before, it works
+        with RawClient(port, made) as client:
+            assert client.connect("any") == 0
+            fleet.folder.revoke(A, why="lost", now=fleet.now)
+            client.wait_for_the_end()
+        with pytest.raises((ssl.SSLError, ClosedError, ConnectionResetError)):
+            resumed(port, session)
+
+    async def test() -> None:
+        async with running(fleet) as broker:
+            await asyncio.to_thread(revoke_and_resume, broker.port)
 
     asyncio.run(test())
 
