@@ -52,6 +52,7 @@ __all__ = [
     "Fleet",
     "FleetFolder",
     "RandomBytes",
+    "broker_hosts",
     "write_private",
 ]
 
@@ -182,7 +183,7 @@ class FleetFolder:
                 serial=serial_from(random(15)),
                 not_after=now + LONG_S,
                 server=name == "broker",
-                hosts=_hosts(self.fleet) if name == "broker" else (),
+                hosts=broker_hosts(self.fleet) if name == "broker" else (),
             )
             write_private(self.path / f"{name}.key", key_to_pem(signer))
             write_private(self.path / f"{name}.crt", certificate.pem)
@@ -379,6 +380,6 @@ class FleetFolder:
             write_private(path, raw)
 
 
-def _hosts(fleet: Fleet) -> tuple[str, ...]:
+def broker_hosts(fleet: Fleet) -> tuple[str, ...]:
     """Return the broker's names, with those by which its own machine knows it."""
     return tuple(dict.fromkeys((*fleet.hosts, *LOCAL_HOSTS)))

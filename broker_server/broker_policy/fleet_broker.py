@@ -29,8 +29,8 @@ from broker_server.broker_policy.policy_folder import (
 from broker_server.broker_policy.program import Program, installed_program
 from broker_server.broker_policy.takeover import HOLD_S, Bouncer
 from broker_server.embedded_broker import free_port
-from broker_server.fleet_folder import FleetFolder, RandomBytes
-from wire_protocol.errors import EdgefedError
+from broker_server.fleet_folder import FleetFolder, RandomBytes, broker_hosts
+from wire_protocol.errors import EdgefedError, RefusedError
 
 _log = logging.getLogger("edgefed.broker")
 WATCH_S: Final = 1.0
@@ -193,9 +193,17 @@ async def fleet_broker(
 
     Raises:
         ConfigError: mosquitto is not installed, or a file cannot be read or written.
-        RefusedError: The port is taken, or mosquitto does not start.
+        RefusedError: The port is taken, mosquitto does not start, or its certificate
+            is not for where it listens.
     """
     program = installed_program()
+    if listening.reached_at not in broker_hosts(fleet.fleet):
+        raise RefusedError(
+            f"the broker's certificate is not for {listening.reached_at}, where it "
+            "shall listen",
+            remedy="listen on 0.0.0.0, or name that address beside the others in "
+            "'edgefed fleet renew --host'",
+        )
     host = "0.0.0.0" if listening.address == ANYWHERE else listening.address  # noqa: S104 - only probed
     listening = replace(listening, port=free_port(listening.port, host=host))
     policy = PolicyFolder(

@@ -46,10 +46,11 @@ def packet(head: int, body: bytes) -> bytes:
 
 @dataclass
 class RawClient:
-    """One connection; ``context`` None is plain TCP."""
+    """One connection; ``context`` None is plain TCP, ``session`` is TLS resumed."""
 
     port: int
     context: ssl.SSLContext | None
+    session: ssl.SSLSession | None = None
     inbox: list[Message] = field(default_factory=list)
     _next_id: int = 0
 
@@ -61,7 +62,9 @@ class RawClient:
             self.sock = (
                 raw
                 if self.context is None
-                else self.context.wrap_socket(raw, server_hostname="127.0.0.1")
+                else self.context.wrap_socket(
+                    raw, server_hostname="127.0.0.1", session=self.session
+                )
             )
         except BaseException:
             raw.close()

@@ -24,6 +24,7 @@ from tests.broker.guarded_fleet import (
     context,
     turned_away,
 )
+from tests.broker.raw_client import ClosedError, RawClient
 from wire_protocol.errors import RefusedError
 
 pytestmark = pytest.mark.broker
@@ -92,6 +93,37 @@ def test_a_revoked_device_that_comes_back_at_once_never_gets_in_again(
     async def test() -> None:
         async with running(fleet) as broker:
             await asyncio.to_thread(revoke_and_insist, broker.port)
+
+    asyncio.run(test())
+
+
+def test_a_resumed_session_of_tls_does_not_get_a_revoked_device_in(
+    fleet: GuardedFleet,
+) -> None:
+    """Resuming skips the certificate; a reload makes all sessions worthless."""
+    made = context(fleet.join(A))
+
+    def resumed(port: int, session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        with RawClient(port, made, session) as client:
+            assert client.connect("any") == 0
+            client.ping()
+            assert isinstance(client.sock, ssl.SSLSocket)
+            assert client.sock.session_reused is (session is not None)
+            return client.sock.session
+
+    def revoke_and_resume(port: int) -> None:
+        session = resumed(port, None)
+        session = resumed(port, session)  # the control: before, it works
+        with RawClient(port, made) as client:
+            assert client.connect("any") == 0
+            fleet.folder.revoke(A, why="lost", now=fleet.now)
+            client.wait_for_the_end()
+        with pytest.raises((ssl.SSLError, ClosedError, ConnectionResetError)):
+            resumed(port, session)
+
+    async def test() -> None:
+        async with running(fleet) as broker:
+            await asyncio.to_thread(revoke_and_resume, broker.port)
 
     asyncio.run(test())
 
@@ -172,6 +204,18 @@ def test_a_configuration_that_mosquitto_refuses_is_told_with_its_words(
             pass
 
     with pytest.raises(RefusedError, match="did not start: Error"):
+        asyncio.run(test())
+
+
+def test_an_address_that_the_certificate_does_not_have_is_refused(
+    fleet: GuardedFleet,
+) -> None:
+    async def test() -> None:
+        where = Listening("127.0.0.9", 0)
+        async with fleet_broker(fleet.folder, fleet.path / "broker", listening=where):
+            pass
+
+    with pytest.raises(RefusedError, match=r"not for 127\.0\.0\.9.*0\.0\.0\.0"):
         asyncio.run(test())
 
 
