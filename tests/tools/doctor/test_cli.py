@@ -214,6 +214,16 @@ def test_what_nobody_listens_to_is_found_out_and_the_rest_still_told(
     assert run.verdict("examples") == "ok"
 
 
+def test_a_device_that_has_not_joined_is_told_so_once(
+    tmp_path: Path, doctor: Any
+) -> None:
+    more = '[security]\nidentity_dir = "identity"\n'
+    run = doctor(_config(tmp_path, AGENT + more, port=1), "--only", "identity,mqtt")
+    assert set(run.failures()) == {"identity"}
+    assert "edgefed agent join" in run.findings["identity"]["remedy"]
+    assert run.verdict("broker name") == run.verdict("mqtt") == "not measured"
+
+
 def test_a_broker_of_the_servers_own_waits_for_it(tmp_path: Path, doctor: Any) -> None:
     text = SERVER.replace('host = "localhost"\n', "")
     run = doctor(_config(tmp_path, text, port=18_831))
