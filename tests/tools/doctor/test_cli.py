@@ -193,7 +193,9 @@ def test_damage_and_open_secrets_are_found_out(
 ) -> None:
     Store.open(tmp_path / "state").close()
     database = tmp_path / "state" / DATABASE
-    database.write_bytes(database.read_bytes()[:4096] + b"x" * 8192)
+    raw = bytearray(database.read_bytes())
+    raw[36:40] = b"\0\0\0\5"  # five free pages, of which there are none
+    database.write_bytes(raw)
     (tmp_path / "password").write_text("secret-word\n")
     (tmp_path / "password").chmod(0o644)
     more = 'username = "server"\npassword_file = "password"\n'
@@ -201,6 +203,7 @@ def test_damage_and_open_secrets_are_found_out(
     run = doctor(path)
     assert run.code == 1
     assert set(run.failures()) == {"password", "database", "strangers"}
+    assert "is damaged" in run.failures()["database"]
     assert "secret-word" not in json.dumps(run.report)
 
 
