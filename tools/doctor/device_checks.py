@@ -93,6 +93,11 @@ def _meeting(config: AgentConfig, identity: IdentityFolder | None) -> Meeting:
     def settings() -> AbstractContextManager[LinkSettings]:
         return nullcontext(as_doctor(link_settings(config, identity=identity)))
 
+    def absent() -> Finding | None:
+        if identity is None or identity.joined:
+            return None
+        return not_measured("where the broker is, a device is told when it joins")
+
     def barred() -> Finding | None:
         """A broker that knows clients by their certificate would end the other one."""
         identified = identity is not None or config.broker.username is not None
@@ -106,7 +111,7 @@ def _meeting(config: AgentConfig, identity: IdentityFolder | None) -> Meeting:
 
     return Meeting(
         settings,
-        absent=lambda: None,
+        absent=absent,
         barred=barred,
         topic=Topics(agent.fleet).device(agent.device, "doctor"),
     )

@@ -1,29 +1,22 @@
 """A fleet, its broker with TLS and access rules, and a device that joined it."""
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from broker_server.broker_policy.policy_folder import Listening, PolicyFolder
 from broker_server.fleet_folder import Fleet, FleetFolder
 from broker_server.members import Member
 from edge_agent.membership import IdentityFolder, Membership
-from tests.broker.broker_fixtures import Mosquitto
+from tests.broker.broker_fixtures import Mosquitto, free_port
 from tools.doctor.machine_verdicts import BUILT
 from wire_protocol.signing import Signer, key_to_pem
 
 NOW = BUILT + 3 * 365 * 86_400
 YEAR_S = 365 * 86_400.0
-RULES = """\
-user server.edgefed
-topic readwrite edgefed/1/home/#
-
-pattern readwrite edgefed/1/home/d/%u/#
-pattern read edgefed/1/home/server/#
-pattern read edgefed/1/home/round/+
-pattern read edgefed/1/home/blob/#
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +30,12 @@ class Home:
 
 @contextmanager
 def secured_home(
-    folder: Path, *, rules: str = RULES, revoked: tuple[str, ...] = ()
+    folder: Path, *, rules: str = "", revoked: tuple[str, ...] = ()
 ) -> Iterator[Home]:
-    """Found the fleet ``home`` with the member ``kitchen``, and run its broker."""
+    """Found the fleet ``home`` with the member ``kitchen``, and run its broker.
+
+    It has the policy that edgefed writes, but for its access ``rules``, if given.
+    """
     random = Random(5)
     fleet = FleetFolder.create(
         folder / "fleet",
@@ -47,25 +43,24 @@ def secured_home(
         now=NOW,
         random=random.randbytes,
     )
-    (folder / "rules").write_text(rules)
-    broker = Mosquitto(
-        folder,
-        settings=f"cafile {fleet.path / 'authority.crt'}\n"
-        f"certfile {fleet.path / 'broker.crt'}\n"
-        f"keyfile {fleet.path / 'broker.key'}\n"
-        f"crlfile {fleet.path / 'revoked.crl'}\n"
-        "require_certificate true\n"
-        "use_identity_as_username true\n"
-        "use_username_as_clientid true\n"
-        f"acl_file {folder / 'rules'}\n",
+    policy = PolicyFolder(
+        folder / "broker",
+        fleet,
+        listening=Listening("127.0.0.1", free_port()),
+        user=getpass.getuser(),
     )
     identity = IdentityFolder(folder / "identity")
-    join(fleet, identity, port=broker.port, signer=Signer(random.randbytes(32)))
+    join(
+        fleet, identity, port=policy.listening.port, signer=Signer(random.randbytes(32))
+    )
     for device in revoked:
         fleet.revoke(device, why="lost", now=NOW)
+    broker = Mosquitto(folder, policy=policy)  # which writes it
+    if rules:
+        (policy.path / "mosquitto.acl").write_text(rules)
     broker.start()
     try:
-        yield Home(fleet, identity, broker.port)
+        yield Home(fleet, identity, policy.listening.port)
     finally:
         broker.kill()
 

@@ -114,9 +114,11 @@ def test_an_old_broker_tells_only_what_comes_back(tmp_path: Path) -> None:
         old = _settings(at.port, "3.1.1")
         tried = asyncio.run(try_as_device(old, TOPICS, device="kitchen"))
         facts = asyncio.run(send_and_return(old, TOPICS.device(NOBODY, "doctor")))
+        kept = asyncio.run(keep_and_clear(old, TOPICS.device(NOBODY, "doctor")))
     assert {one.allowed for one in tried if one.does == "write"} == {None}
     assert facts.acknowledged
     assert not facts.returned
+    assert not kept.kept
 
 
 def test_a_refusal_is_known_by_its_code(tmp_path: Path) -> None:

@@ -193,7 +193,9 @@ def test_damage_and_open_secrets_are_found_out(
 ) -> None:
     Store.open(tmp_path / "state").close()
     database = tmp_path / "state" / DATABASE
-    database.write_bytes(database.read_bytes()[:4096] + b"x" * 8192)
+    raw = bytearray(database.read_bytes())
+    raw[36:40] = b"\0\0\0\5"  # five free pages, of which there are none
+    database.write_bytes(raw)
     (tmp_path / "password").write_text("secret-word\n")
     (tmp_path / "password").chmod(0o644)
     more = 'username = "server"\npassword_file = "password"\n'
@@ -201,6 +203,7 @@ def test_damage_and_open_secrets_are_found_out(
     run = doctor(path)
     assert run.code == 1
     assert set(run.failures()) == {"password", "database", "strangers"}
+    assert "is damaged" in run.failures()["database"]
     assert "secret-word" not in json.dumps(run.report)
 
 
@@ -212,6 +215,16 @@ def test_what_nobody_listens_to_is_found_out_and_the_rest_still_told(
     assert set(run.failures()) == {"tcp"}
     assert run.verdict("mqtt") == "not measured"
     assert run.verdict("examples") == "ok"
+
+
+def test_a_device_that_has_not_joined_is_told_so_once(
+    tmp_path: Path, doctor: Any
+) -> None:
+    more = '[security]\nidentity_dir = "identity"\n'
+    run = doctor(_config(tmp_path, AGENT + more, port=1), "--only", "identity,mqtt")
+    assert set(run.failures()) == {"identity"}
+    assert "edgefed agent join" in run.findings["identity"]["remedy"]
+    assert run.verdict("broker name") == run.verdict("mqtt") == "not measured"
 
 
 def test_a_broker_of_the_servers_own_waits_for_it(tmp_path: Path, doctor: Any) -> None:
