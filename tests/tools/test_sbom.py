@@ -17,7 +17,9 @@ NUMPY = {
     "licenses": [{"license": {"id": "BSD-3-Clause"}}],
 }
 PAHO = {
-    "name": "paho-mqtt", "version": "2.1", "purl": "pkg:pypi/paho-mqtt@2.1",
+    "name": "paho-mqtt",
+    "version": "2.1",
+    "purl": "pkg:pypi/paho-mqtt@2.1",
     "licenses": [{"expression": "EPL-2.0 OR BSD-3-Clause"}],
 }
 SILENT = {"name": "A", "version": "1", "purl": "pkg:pypi/a@1"}
