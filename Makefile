@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # a warning of setuptools about editable installations says nothing we could change
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check fuzz clean
+.PHONY: demo test check fuzz audit sbom clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo
@@ -27,11 +27,24 @@ check: $(VENV)/.dev
 fuzz: $(VENV)/.demo
 	$(BIN)/python -m tools.fuzz $(ARGS)
 
+# needs the network: known vulnerabilities of what is installed; bills of materials
+audit: $(VENV)/.demo .venv-audit/.done
+	$(BIN)/python -m tools.audit --tool .venv-audit/bin/pip-audit $(ARGS)
+
+sbom: $(VENV)/.demo .venv-audit/.done
+	$(BIN)/python -m tools.sbom --tool .venv-audit/bin/cyclonedx-py $(ARGS)
+
 bench-%: $(VENV)/.demo
 	$(BIN)/python -m tools.bench_$* $(ARGS)
 
 $(BIN)/python:
 	@tools/make_venv $(PYTHON) $(VENV)
+
+.venv-audit/.done:
+	@tools/make_venv $(PYTHON) .venv-audit
+	.venv-audit/bin/python -m pip --disable-pip-version-check --quiet install \
+		'pip-audit>=2.9,<3' 'cyclonedx-bom>=7,<8'
+	@touch $@
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@echo "installing edgefed and what the demo needs into $(VENV) (once, about a minute)"
@@ -46,4 +59,4 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-peer build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peer .venv-audit build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

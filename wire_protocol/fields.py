@@ -35,6 +35,10 @@ class Fields:
         self._fields = fields
         self._owner = owner
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a field ``name``, for formats of others."""
+        return name in self._fields
+
     def text(self, name: str, *, longest: int = MAX_TEXT) -> str:
         """Read a string of at most ``longest`` characters."""
         value = self._value(name)

@@ -1,16 +1,18 @@
 """Targets of joining and trust: envelopes, tokens, certificates, and their files."""
 
+from pathlib import Path
 from typing import Final
 
-from broker_server.fleet_folder import Fleet
+from broker_server.fleet_folder import Fleet, FleetFolder
 from broker_server.members import Claim, Member
+from broker_server.vouching import Letter, Terms, answer_all
 from edge_agent.joining.asking import Wish, read_answer
 from edge_agent.joining.claim import OpenClaim, read_claim
 from edge_agent.joining.staging import Request
 from edge_agent.membership import Membership
 from tools.fuzz.messages import DEVICES, UPDATE_FRAME
 from tools.fuzz.shapes import JSON, TOKEN, enveloped
-from tools.fuzz.target import Target, always
+from tools.fuzz.target import Entry, Target, always
 from wire_protocol.certificates import (
     Certificate,
     certificate_request,
@@ -20,6 +22,7 @@ from wire_protocol.certificates import (
 )
 from wire_protocol.enrolment import (
     EnrolGrant,
+    EnrolRequest,
     JoinToken,
     TokenParts,
     token_text,
@@ -28,6 +31,7 @@ from wire_protocol.envelope import ENVELOPE_BYTES
 from wire_protocol.errors import (
     ConfigError,
     DecodeError,
+    Reason,
     RefusedError,
     TrustError,
 )
@@ -36,6 +40,7 @@ from wire_protocol.signing import Signer, Verifier, key_from_pem, key_to_pem
 
 DEVICE: Final = DEVICES[0]
 TOPIC: Final = f"edgefed/1/home/d/{DEVICE}/up"
+_NOW: Final = 1.8e9
 _LONG_S: Final = 4e9
 _FLEET: Final = Signer(bytes(range(32)))
 _MEMBER: Final = Signer(bytes(range(1, 33)))
@@ -68,6 +73,7 @@ _CLAIM: Final = OpenClaim(
     fleet_key=Verifier(_FLEET.public),
 )
 _WISH: Final = Wish(DEVICE, Request(_MEMBER, _REQUEST), "Raspberry Pi 4")
+_ASKED_ON: Final = _CLAIM.topics.enrolment(_TOKEN.claim, "req")
 _ANSWERED_ON: Final = _CLAIM.topics.enrolment(_TOKEN.claim, "res")
 
 
@@ -97,6 +103,36 @@ def read_key(raw: bytes) -> None:
     """Read a private key; what can be read must come back as it was."""
     signer = key_from_pem(raw)
     assert key_from_pem(key_to_pem(signer)) == signer
+
+
+def _desk(folder: Path) -> Entry:
+    """Return the desk of a fleet where one claim is open."""
+    fleet = FleetFolder.create(
+        folder / "fleet", Fleet("home", ("broker.local",)), now=_NOW, random=bytes
+    )
+    claim = Claim(_TOKEN.claim, _CLAIMANT.public.hex(), "02", _LONG_S)
+    fleet.keep_claim(claim)
+    terms = Terms(90.0, _NOW, bytes)
+
+    def judge(raw: bytes) -> str:
+        """Judge a request to join; whoever joins does it with the key of the request.
+
+        Nothing may be raised: a letter has an answer, or none.
+        """
+        (answer,) = answer_all(fleet, [Letter("claim", claim.claim, raw)], terms=terms)
+        known = fleet.members()
+        if answer.reason is Reason.ACCEPTED:
+            assert {member.public for member in known.values()} == {
+                _MEMBER.public.hex()
+            }
+        assert len(known) <= 1  # a claim is for one device
+        return answer.reason
+
+    return judge
+
+
+def _letter(raw: bytes) -> bytes:
+    return _CLAIMANT.seal(_ASKED_ON, raw)
 
 
 def _answer(raw: bytes) -> bytes:
@@ -156,6 +192,16 @@ TRUST_TARGETS: Final = (
         typed=(DecodeError, RefusedError),
         shape=enveloped(_answer, header_bytes=ENVELOPE_BYTES),
         share=0.7,
+    ),
+    Target(
+        "requests to join",
+        "enrolment",
+        (_letter(frame(EnrolRequest(DEVICE, "Raspberry Pi 4"), _REQUEST)),),
+        _desk,
+        typed=(),
+        shape=enveloped(_letter, header_bytes=ENVELOPE_BYTES),
+        share=0.2,
+        fresh_after=200,
     ),
     Target(
         "certificates",
