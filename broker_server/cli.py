@@ -18,6 +18,7 @@ from broker_server.artifact import load_artifact
 from broker_server.backup import back_up, restore
 from broker_server.config import ServerConfig, load_config
 from broker_server.records import RoundRecord
+from broker_server.reputation import Reputation
 from broker_server.serving import serve
 from broker_server.store import Store
 from broker_server.version_log import spans
@@ -50,6 +51,13 @@ def add_commands(
     _add_config(ledger)
     ledger.add_argument("--json", action="store_true", help="print JSON")
     ledger.set_defaults(run=_ledger)
+
+    devices = commands.add_parser(
+        "devices", help="show every device, its conduct, and who is in quarantine"
+    )
+    _add_config(devices)
+    devices.add_argument("--json", action="store_true", help="print JSON")
+    devices.set_defaults(run=_devices)
 
     backup = commands.add_parser(
         "backup", help="write the state to one file, also while the server runs"
@@ -172,6 +180,38 @@ def _ledger(args: argparse.Namespace) -> int:
         "{accepted} accepted = {merged} merged + {pending} pending"
         " + {given_up} given up".format(**totals)
     )
+    return 0
+
+
+def _devices(args: argparse.Namespace) -> int:
+    config = load_config(args.config)
+    with Store.open(config.server.state_dir, readonly=True) as store:
+        number = store.newest_round()
+        records = {one.device: one for one in store.devices()}
+        conduct = {one.device: one for one in store.reputations()}
+    shown = [
+        conduct.get(name, Reputation(name))
+        for name in sorted(records.keys() | conduct.keys())
+    ]
+    if args.json:
+        plain = [
+            {
+                **(asdict(records[one.device]) if one.device in records else {}),
+                **asdict(one),
+                "standing": one.standing(number),
+                "sentence": one.sentence,
+            }
+            for one in shown
+        ]
+        print(json.dumps({"round": number, "devices": plain}, indent=1))
+        return 0
+    print(_row("standing", "until", "merged", "faults", "offences"), " device")
+    for one in shown:
+        standing = one.standing(number)
+        until = one.until if standing == "quarantined" else "-"
+        row = _row(standing, until, one.judged, one.faults, one.offences)
+        reason = one.sentence if standing in ("quarantined", "probation") else ""
+        print(f"{row}  {one.device}{reason and f': {reason}'}")
     return 0
 
 

@@ -62,7 +62,7 @@ class Conduct:
         """
         if reason not in OFFENCES:
             return
-        known, number = self._store.reputations(), self._store.newest_round()
+        known, number = self._store.reputations(), max(self._store.newest_round(), 1)
         before = self._store.reputation_log.of(device)
         room = has_room(known, number=number, least=self._least)
         changed = offended(

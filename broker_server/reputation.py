@@ -77,7 +77,7 @@ class Reputation:
 
     def standing(self, number: int) -> Standing:
         """Return how it stands in round ``number``."""
-        if number <= self.until:
+        if self.until > 0 and number <= self.until:
             return "quarantined"
         if self.quarantines and self.strikes > 0.0:
             return "probation"

@@ -34,7 +34,7 @@ class ReputationLog:
     def barred(self, number: int) -> frozenset[str]:
         """Return who is in quarantine in round ``number``."""
         rows = self._db.all(
-            "SELECT device FROM reputations WHERE until >= ?", (number,)
+            "SELECT device FROM reputations WHERE until >= ?", (max(number, 1),)
         )
         return frozenset(device for (device,) in rows)
 

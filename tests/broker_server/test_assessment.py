@@ -34,13 +34,13 @@ def seen(*rows: Vector) -> list[Assessment]:
     return list(merged.assessments)
 
 
-MEAN = np.mean(HONEST, axis=0, dtype=np.float32)
+MEAN: Vector = np.mean(HONEST, axis=0, dtype=np.float32)
 SOMETHING = RNG.normal(size=SIZE).astype(np.float32)
 FAULTY: dict[str, tuple[Fault, list[Vector]]] = {
-    "far too long": (Fault.TOO_LONG, [np.asarray(1000 * COMMON, np.float32)]),
+    "far too long": (Fault.TOO_LONG, [np.float32(1000) * COMMON]),
     "nothing": (Fault.NOTHING, [np.zeros(SIZE, np.float32)]),
-    "hardly anything": (Fault.NOTHING, [np.asarray(1e-6 * COMMON, np.float32)]),
-    "against all": (Fault.AGAINST, [-4 * MEAN]),
+    "hardly anything": (Fault.NOTHING, [np.float32(1e-6) * COMMON]),
+    "against all": (Fault.AGAINST, [np.float32(-4) * MEAN]),
     "the last step": (Fault.REPEATED, [LAST_STEP + np.float32(0.1) * SOMETHING]),
     "twice the same": (Fault.COPIED, [SOMETHING, SOMETHING]),
 }

@@ -16,6 +16,7 @@ import pytest
 from broker_server.artifact import load_artifact
 from broker_server.config import load_config
 from broker_server.model_line import ModelLine
+from broker_server.reputation import Reputation
 from broker_server.store import Store
 from tests.broker.broker_fixtures import free_port
 from tests.broker_server.scripted_device import ScriptedDevice, update_of
@@ -28,6 +29,7 @@ from tests.broker_server.small_server import (
 from tests.broker_server.test_backup import write_state
 from tools.cli import main
 from wire_protocol.link import LinkSettings
+from wire_protocol.messages import CheckIn
 from wire_protocol.mqtt import MqttLink
 
 REPOSITORY = Path(__file__).parents[2]
@@ -233,3 +235,49 @@ def test_a_failed_round_is_shown_with_its_cause(
     assert "too few" in capsys.readouterr().out
     assert main(["server", "rounds", "--config", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["cause"] == "too few"
+
+
+def test_devices_are_shown_with_their_conduct(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, port=1883, rounds=1)
+    with Store.open(load_config(config).server.state_dir) as store:
+        check_in = CheckIn(1, "litert 2", "tflite", ("uq",), 120)
+        for name in ("kitchen", "new", "liar"):
+            store.note_device(name, check_in, at=1.0)
+        with store.together():
+            store.reputation_log.keep(
+                [
+                    Reputation("kitchen", judged=7),
+                    Reputation("liar", 4, 3, 0, 2.0, 1, 9, "too_long", 99.0, -0.5),
+                ]
+            )
+    assert main(["server", "devices", "--config", str(config), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    standings = {one["device"]: one["standing"] for one in shown["devices"]}
+    assert standings == {"kitchen": "good", "liar": "quarantined", "new": "new"}
+    (liar,) = [one for one in shown["devices"] if one["device"] == "liar"]
+    assert (liar["reason"], liar["until"], liar["runtime"]) == (
+        "too_long",
+        9,
+        "litert 2",
+    )
+    assert "longer" in liar["sentence"]
+    assert main(["server", "devices", "--config", str(config)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "standing",
+        "good",
+        "quarantined",
+        "new",
+    ]
+    assert liar["sentence"] in lines[2]
+
+
+def test_a_mode_that_the_codec_does_not_suit_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path, port=1883, rounds=1)
+    config.write_text(config.read_text() + '\n[guard]\nmode = "median"\n')
+    assert main(["server", "run", "--config", str(config)]) == 2
+    assert 'set [codec] uplink = "int8"' in capsys.readouterr().err

@@ -221,8 +221,8 @@ def test_modes_that_look_at_every_parameter_refuse_sparse_codecs(
 
 def test_medians_of_sparse_updates_are_why() -> None:
     rng = np.random.default_rng(0)
-    rows = [
-        ((rng.standard_t(3, 1000) + 0.2) / 100).astype(np.float32) for _ in range(9)
+    rows: list[Vector] = [
+        (rng.standard_t(3, 1000) / 100 + 0.002).astype(np.float32) for _ in range(9)
     ]
     dense = guarded(rows, "median", codec="int8").mean
     lossy = codec_named("uq:4")

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from broker_server.artifact import load_artifact
+from broker_server.guard import guarded_mean
+from broker_server.model_line import ModelLine
 from broker_server.records import Pending
 from broker_server.schema import MIGRATIONS
 from broker_server.store import Store
+from broker_server.stored_cohort import Contribution
+from tools.merge_memory import config_in, fill
 from wire_protocol.errors import Reason
 
 ROUND = (
@@ -90,3 +95,48 @@ def test_a_rebuilt_table_still_refuses_what_makes_no_sense(tmp_path: Path) -> No
             " mode, goal, minimum) VALUES (1, 0, 'lost', 1.0, '[]', '{}', 'sync', 1, 1)"
         )
     db.close()
+
+
+def test_an_update_that_was_accepted_before_norms_were_stored_is_merged(
+    tmp_path: Path,
+) -> None:
+    """Its norm is found when it is merged, and clipped like any other."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    fill(folder, codec="f32", clients=3, values=50)
+    expected = merge_in(folder)
+    state = folder / "state"
+    db = sqlite3.connect(state / "server.sqlite")
+    db.execute("UPDATE updates SET norm = NULL")
+    db.commit()
+    db.close()
+    assert merge_in(folder) == expected
+
+
+def merge_in(folder: Path) -> bytes:
+    """Return what a merge of the open round makes, and leave the store as it was."""
+    config = config_in(folder)
+    with Store.open(config.server.state_dir) as store:
+        line = ModelLine(config, load_artifact(folder), store)
+        taken = [
+            Contribution(one.device, one.file, norm=one.norm)
+            for one in store.update_log.payloads(1)
+        ]
+        size = line.tip.model.params.size
+        return guarded_mean(taken, size=size).mean.tobytes()
+
+
+def test_columns_of_the_guard_come_to_an_older_store(tmp_path: Path) -> None:
+    write_old(
+        tmp_path,
+        schema=2,
+        rows=[
+            (ROUND, (1, "merged", 1)),
+            (UPDATE, (1, "a", "t1", "accepted", None)),
+        ],
+    )
+    with Store.open(tmp_path) as store:
+        (record,) = store.rounds()
+        assert [one.norm for one in record.participants] == [None]
+        assert store.update_log.norms(1, window=5) == []
+        assert store.reputations() == ()

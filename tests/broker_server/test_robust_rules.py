@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from broker_server.aggregators import Aggregator, Cohort, aggregated
-from broker_server.gram import distances, gram
+from broker_server.gram import Matrix, distances, gram
 from broker_server.robust_rules import (
     centered_clip,
     coordinate_median,
@@ -181,9 +180,9 @@ def test_no_point_has_a_smaller_sum_of_distances_than_the_geometric_median(
     voices = np.array(told)
     wide = deltas.astype(np.float64)
     weights = geometric_median_weights(wide @ wide.T, voices)
-    assert weights.sum() == pytest.approx(1.0)
+    assert float(weights.sum()) == pytest.approx(1.0)
 
-    def total(point: NDArray[np.float64]) -> float:
+    def total(point: Matrix) -> float:
         return float(voices @ np.linalg.norm(wide - point, axis=1))
 
     best = min(map(total, [*wide, voices @ wide / voices.sum()]))

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from broker_server.blob_folder import BlobFolder
 from broker_server.global_model import GlobalModel, advance, first_model
 from broker_server.records import Participant, Pending, Update
+from broker_server.registry import MAX_DEVICES
 from broker_server.schema import MIGRATIONS
 from broker_server.server_optimizers import fedavgm
 from broker_server.store import Identity, Store
@@ -338,3 +340,36 @@ def test_devices_are_remembered_as_they_last_checked_in(store: Store) -> None:
         9.0,
     )
     assert json.dumps(device.num_examples) == "12"
+
+
+def test_the_norms_of_the_last_merges_are_found_again(store: Store) -> None:
+    model = begin(store)
+    for number in (1, 2, 3):
+        store.open_round(number, version=number - 1, cohort=("a", "b"), started=5.0)
+        for device in ("b", "a"):
+            one = replace(participant(device), round=number, version=number - 1)
+            norm = number + 0.5 if device == "a" else None
+            store.keep_update(Update(replace(one, norm=norm), b"1"))
+        store.begin_merge(number, store.update_log.pending())
+        mean = np.zeros(LAYOUT.size, np.float32)
+        model, delta = advance(model, mean, optimizer=OPTIMIZER, codec="uq:1")
+        prepared = store.version_log.prepare(model, delta)
+        store.commit_merge(number, prepared, ended=9.0, seconds=1.0, refused={})
+    assert store.update_log.norms(3, window=2) == [("a", 2.5), ("a", 3.5)]
+    assert store.update_log.norms(2, window=9) == [("a", 1.5), ("a", 2.5)]
+    assert store.update_log.norms(3, window=0) == []
+    assert store.newest_round() == 3
+
+
+def test_the_table_of_devices_is_bounded(tmp_path: Path) -> None:
+    check_in = CheckIn(1, "litert 2", "tflite", ("uq",), 120)
+    with Store.open(tmp_path / "bounded") as store:
+        with store.together():
+            for number in range(MAX_DEVICES):
+                store.note_device(f"d{number}", check_in, at=1.0)
+        store.note_device("one-more", check_in, at=2.0)
+        store.note_device("d7", replace(check_in, num_examples=121), at=3.0)
+        devices = {one.device: one for one in store.devices()}
+    assert len(devices) == MAX_DEVICES
+    assert "one-more" not in devices
+    assert (devices["d7"].num_examples, devices["d7"].last_seen) == (121, 3.0)
