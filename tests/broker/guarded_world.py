@@ -89,8 +89,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     broker = Mosquitto(fleet.path, policy=fleet.policy(free_port()))
     broker.start()
     made = World(fleet, broker.port, files)
-    made[SERVER].subscribe(f"{ROOT}/#")
-    yield made
-    for client in made.clients.values():
-        client.sock.close()
-    broker.kill()
+    try:
+        made[SERVER].subscribe(f"{ROOT}/#")
+        yield made
+    finally:
+        for client in made.clients.values():
+            client.sock.close()
+        broker.kill()
