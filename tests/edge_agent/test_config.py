@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import load_config
+from edge_agent.presence import link_settings
 from wire_protocol.errors import ConfigError, EdgefedError, RefusedError
 
 EXAMPLE = Path(__file__).parents[2] / "firmware_configs" / "examples" / "agent.toml"
@@ -26,7 +27,9 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
         "auto",
         1,
     )
-    assert (config.broker.host, config.broker.port) == ("127.0.0.1", 1883)
+    settings = link_settings(config)
+    assert (settings.host, settings.port) == ("127.0.0.1", 1883)
+    assert settings.tls is settings.login is None
     assert (config.data.holdout, config.data.seed) == (0.2, 0)
 
 
@@ -66,7 +69,7 @@ WRONG: dict[str, tuple[str, type[EdgefedError], str]] = {
     "a broker elsewhere": (
         GOOD + '[broker]\nhost = "192.168.1.2"\n',
         RefusedError,
-        "plain MQTT would cross the network",
+        "plain MQTT can be read by all.*edgefed agent join",
     ),
 }
 
