@@ -6,6 +6,7 @@ made of many. This module is pure.
 """
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Assessment:
         repetition: Its cosine with the server's last step; 0 where there was none.
         copied: Whether another device of the merge sent the very same delta.
         compared: With how many devices, itself included.
+        contested: Whether most of the updates disagree with what was merged: a few
+            have taken it then, and whoever is against them may be right.
     """
 
     device: str
@@ -59,6 +62,7 @@ class Assessment:
     repetition: float
     copied: bool
     compared: int
+    contested: bool = False
 
     @property
     def fault(self) -> Fault | None:
@@ -70,7 +74,7 @@ class Assessment:
             (Fault.NOTHING, self.length < NOTHING),
             (Fault.COPIED, self.copied),
             (Fault.REPEATED, self.repetition > REPEATED),
-            (Fault.AGAINST, self.agreement < AGAINST),
+            (Fault.AGAINST, self.agreement < AGAINST and not self.contested),
         ):
             if found:
                 return fault
@@ -114,14 +118,20 @@ def assessed(
     alike = Counter((square, product) for square, product, _ in owners)
     merged_norm, last_norm = math.sqrt(squared(mean)), math.sqrt(squared(last_step))
     norms = np.sqrt(own)
+    agreements = [
+        _cosine(product, norm * merged_norm)
+        for product, norm in zip(along, norms, strict=True)
+    ]
+    contested = count > 0 and statistics.median(agreements) < 0.0
     return tuple(
         Assessment(
             device=device,
             length=lengths[index],
-            agreement=_cosine(along[index], norms[index] * merged_norm),
+            agreement=agreements[index],
             repetition=_cosine(again[index], norms[index] * last_norm),
             copied=own[index] > 0.0 and alike[own[index], along[index]] > 1,
             compared=len(set(devices)),
+            contested=contested,
         )
         for index, device in enumerate(devices)
     )

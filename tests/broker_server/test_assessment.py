@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_server.assessment import Assessment, Fault
+from broker_server.assessment import AGAINST, Assessment, Fault
 from broker_server.guard import guarded_mean
 from broker_server.stored_cohort import Contribution
 from tools.merge_memory import update_frame
@@ -86,3 +86,20 @@ def test_two_updates_of_one_device_are_no_copies() -> None:
 def test_what_is_merely_unusual_is_no_fault(length: float, agreement: float) -> None:
     usual = Assessment("a", length, agreement, 0.5, copied=False, compared=5)
     assert usual.fault is None
+
+
+def test_who_is_against_a_merge_that_a_few_have_taken_is_not_at_fault() -> None:
+    """Two of seven claim a billion examples; under the cap they outweigh the others."""
+    contributions = [
+        Contribution(f"d{number}", update_frame(row, codec="f32", examples=examples))
+        for number, (row, examples) in enumerate(
+            [
+                *((row, 10) for row in HONEST),
+                *((np.float32(-s) * MEAN, 10**9) for s in (8, 9)),
+            ]
+        )
+    ]
+    merged = guarded_mean(contributions, size=SIZE)
+    honest = merged.assessments[: len(HONEST)]
+    assert min(one.agreement for one in honest) < AGAINST
+    assert [one.fault for one in honest] == [None] * len(HONEST)
