@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from broker_server.embedded_broker import LOOPBACK, embedded_broker
 from tests.broker.broker_fixtures import Mosquitto, free_port
 from tests.broker.proxy import CountingProxy
-from wire_protocol.errors import ConfigError, ShutOutError, TransportError
+from wire_protocol.errors import ShutOutError, TransportError
 from wire_protocol.link import (
     MAX_PAYLOAD_BYTES,
     PACKET_OVERHEAD_BYTES,
@@ -389,14 +389,3 @@ def test_waiting_grows_from_half_a_second_to_ten(failures: int) -> None:
     assert 0.5 <= retry_ceiling_s(failures) <= retry_ceiling_s(failures + 1) <= 10.0
     assert retry_ceiling_s(7) == 10.0
     assert retry_ceiling_s(failures, shut_out=True) == 60.0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"port": 0}, {"port": 70_000}, {"host": ""}, {"identity": ""}, {"protocol": "4"}],
-    ids=repr,
-)
-def test_settings_that_cannot_work_are_refused(changes: dict[str, Any]) -> None:
-    working: dict[str, Any] = {"host": "h", "port": 1883, "identity": "i"}
-    with pytest.raises(ConfigError):
-        LinkSettings(**working | changes)
