@@ -29,7 +29,8 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
     )
     settings = link_settings(config)
     assert (settings.host, settings.port) == ("127.0.0.1", 1883)
-    assert settings.tls is settings.login is None
+    assert settings.tls is None
+    assert settings.login is None
     assert (config.data.holdout, config.data.seed) == (0.2, 0)
 
 

@@ -1,4 +1,4 @@
-"""Settings of a link."""
+"""Settings of a link: what cannot work is refused before anything is tried."""
 
 from typing import Any
 
