@@ -7,6 +7,7 @@ import logging
 import signal
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import edge_agent.postponed  # noqa: F401 - before all that imports paho
 from edge_agent.allocator import share_one_arena
@@ -24,6 +25,9 @@ from wire_protocol.link import Link
 from wire_protocol.mqtt import MqttLink
 from wire_protocol.sealed_link import SealedLink
 from wire_protocol.topics import Topics
+
+if TYPE_CHECKING:
+    from edge_agent.membership import IdentityFolder
 
 log = logging.getLogger("edge_agent")
 
@@ -80,13 +84,31 @@ def _run(args: argparse.Namespace) -> int:
     )
     share_one_arena()
     config = load_config(args.config)
+    identity = _identity_of(config)
+    link_settings(config, identity=identity)  # what is wrong with it is told at once
     with held_alone(config.agent.state_dir):
         files = StateFiles(config.agent.state_dir)
         examples = open_examples(config.data, files=files)
-        return asyncio.run(_serve(config, examples, files=files))
+        return asyncio.run(_serve(config, examples, files=files, identity=identity))
 
 
-async def _serve(config: AgentConfig, examples: Fed, *, files: StateFiles) -> int:
+def _identity_of(config: AgentConfig) -> "IdentityFolder | None":
+    """Return what makes this device a member, if it is to be one."""
+    if config.security.identity_dir is None:
+        return None
+    # what signs takes a megabyte, which a federation on one machine can do without
+    from edge_agent.membership import IdentityFolder  # noqa: PLC0415
+
+    return IdentityFolder(config.security.identity_dir)
+
+
+async def _serve(
+    config: AgentConfig,
+    examples: Fed,
+    *,
+    files: StateFiles,
+    identity: "IdentityFolder | None",
+) -> int:
     """Serve until a signal comes; return 0 after SIGTERM, 130 after SIGINT."""
     told: list[signal.Signals] = []
     ending = asyncio.Event()
@@ -105,7 +127,12 @@ async def _serve(config: AgentConfig, examples: Fed, *, files: StateFiles) -> in
     told_to_end.cancel()
     if probing.done():
         await _take_part(
-            config, examples, runtime=probing.result(), files=files, ending=ending
+            config,
+            examples,
+            runtime=probing.result(),
+            files=files,
+            identity=identity,
+            ending=ending,
         )
     else:
         probing.cancel()
@@ -119,6 +146,7 @@ async def _take_part(
     *,
     runtime: Finding,
     files: StateFiles,
+    identity: "IdentityFolder | None",
     ending: asyncio.Event,
 ) -> None:
     log.info(
@@ -128,13 +156,6 @@ async def _take_part(
         examples.store.count(),
         examples.store.source,
     )
-    identity = None
-    if config.security.identity_dir is not None:
-        # what signs takes a megabyte, which a federation on one machine can do without
-        from edge_agent.membership import IdentityFolder  # noqa: PLC0415
-        from edge_agent.renewal import Renewal  # noqa: PLC0415
-
-        identity = IdentityFolder(config.security.identity_dir)
     settings = link_settings(
         config, first_connection=first_connection(files), identity=identity
     )
@@ -144,6 +165,8 @@ async def _take_part(
         seal: Seal = as_it_is
         renewal = None
         if identity is not None:
+            from edge_agent.renewal import Renewal  # noqa: PLC0415 - the same
+
             link = SealedLink(plain, topics=topics, unseal=identity.verifier().unseal)
             seal = identity.signer.seal
             renewal = Renewal(link, topics=topics, identity=identity, seal=seal)

@@ -173,6 +173,7 @@ MISTAKES = {
     "no file": ("", ("join", "--token-file", "none"), 2, "cannot be read"),
     "no time": ("", ("join", "--timeout", "0"), 2, "above 0"),
     "not a member": ("", ("identity",), 2, "joined no fleet - join with: edgefed"),
+    "not one, run": ("", ("run",), 2, "joined no fleet - join with: edgefed"),
 }
 
 
