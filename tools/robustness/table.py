@@ -127,9 +127,10 @@ def _accuracies(table: Table) -> list[str]:
     first = next(iter(table.runs.values()))
     seeds = len(first)
     most = max(one.attackers for runs in table.runs.values() for one in runs)
+    over = "one seed" if seeds == 1 else f"median over {seeds} seeds"
     head = (
         f"**{table.task}**: {TASKS[table.task].model}, {most} of {first[0].devices} "
-        f"devices attack. Accuracy, median over {seeds} seeds, and points lost against "
+        f"devices attack. Accuracy, {over}, and points lost against "
         "plain mean without attackers."
     )
     rows = [
