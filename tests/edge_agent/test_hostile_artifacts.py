@@ -90,7 +90,10 @@ def with_file(folder: Path, name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "file", "changes"),
-    [("litert", "model.tflite", TFLITE), ("onnxruntime", "train.onnx", ONNX)],
+    [
+        ("litert", "model.tflite", TFLITE),
+        pytest.param("onnxruntime", "train.onnx", ONNX, marks=pytest.mark.slow),
+    ],
 )
 def test_a_runtime_that_meets_a_hostile_file_harms_nobody(
     runtime: str, file: str, changes: dict[str, Change], tmp_path: Path

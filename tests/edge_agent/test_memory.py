@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.journal import KeptUpdate, Record
@@ -78,6 +78,7 @@ VERDICTS: dict[str, tuple[Callable[[int, str], Effect], ...]] = {
 }
 
 
+@settings(max_examples=40)
 @given(
     fates=st.lists(
         st.tuples(st.sampled_from(sorted(VERDICTS)), st.booleans()),

@@ -21,6 +21,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     return asyncio.run(measure(folder, tell=lambda _: None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", LIMITS_MB)
 def test_an_agent_keeps_to_its_memory(figures: dict[str, object], runtime: str) -> None:
     measured = figures[runtime]

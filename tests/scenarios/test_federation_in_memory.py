@@ -17,6 +17,7 @@ from broker_server.config import (
     ServerConfig,
     ServerSection,
 )
+from broker_server.guard_settings import GuardSection
 from broker_server.service import Service
 from broker_server.store import Store
 from broker_server.tally import Ending
@@ -85,7 +86,7 @@ def digits() -> Federation:
 
 @asynccontextmanager
 async def rehearsal(
-    folder: Path, rounds: RoundSection, *, codec: CodecSection
+    folder: Path, rounds: RoundSection, *, codec: CodecSection, guard: GuardSection
 ) -> AsyncIterator[Rehearsal]:
     """Run a server and four agents on two runtimes until the block ends."""
     config = ServerConfig(
@@ -94,6 +95,7 @@ async def rehearsal(
         round=rounds,
         plan=PlanSection(epochs=2),
         codec=codec,
+        guard=guard,
     )
     broker, stop, agents = MemoryBroker(), asyncio.Event(), {}
     async with AsyncExitStack() as stack:
@@ -123,11 +125,17 @@ def play(
     *,
     rounds: RoundSection,
     codec: CodecSection | None = None,
+    guard: GuardSection | None = None,
 ) -> None:
     """Run a scenario in a federation of its own."""
 
     async def whole() -> None:
-        async with rehearsal(folder, rounds, codec=codec or CodecSection()) as going:
+        async with rehearsal(
+            folder,
+            rounds,
+            codec=codec or CodecSection(),
+            guard=guard or GuardSection(),
+        ) as going:
             await scenario(going)
 
     asyncio.run(whole())
@@ -229,7 +237,9 @@ def test_a_run_can_be_repeated_to_the_bit_even_if_a_receipt_is_cut_off(
     assert len(set(digests.values())) == 1
 
 
-def test_without_quantization_it_is_federated_averaging(tmp_path: Path) -> None:
+def test_without_quantization_and_bounds_it_is_federated_averaging(
+    tmp_path: Path,
+) -> None:
     async def scenario(going: Rehearsal) -> None:
         await going.ended()
         params = going.store.params(0).astype(np.float64)
@@ -248,7 +258,8 @@ def test_without_quantization_it_is_federated_averaging(tmp_path: Path) -> None:
 
     held = [len(shard) - round(0.2 * len(shard)) for shard in digits().shards]
     codec = CodecSection(uplink="f32", downlink="f32")
-    play(tmp_path, scenario, rounds=ALL_OF_THREE, codec=codec)
+    unbound = GuardSection(clip=100.0, weight_cap=1e6)
+    play(tmp_path, scenario, rounds=ALL_OF_THREE, codec=codec, guard=unbound)
 
 
 def test_a_device_that_drops_out_takes_part_again_when_it_is_back(

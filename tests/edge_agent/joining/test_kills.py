@@ -45,11 +45,8 @@ def joins_until(change: int, folder: Path, desk: ScriptedDesk, *, anew: bool) ->
     return True
 
 
-@pytest.mark.parametrize(
-    "anew",
-    [pytest.param(False, marks=pytest.mark.slow), True],
-    ids=["first", "anew"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("anew", [False, True], ids=["first", "anew"])
 def test_killed_at_any_change_a_device_joins_with_the_same_token(
     tmp_path: Path, *, anew: bool
 ) -> None:

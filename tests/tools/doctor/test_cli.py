@@ -94,6 +94,7 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_a_plain_device_is_examined(
     broker_port: int, tmp_path: Path, doctor: Any
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_running_agent_is_not_thrown_off(
     assert run.code == 0
 
 
+@pytest.mark.slow
 def test_a_running_server_is_visited_by_somebody_else(
     home: Home, tmp_path: Path, doctor: Any
 ) -> None:
