@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import logging
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,9 +19,10 @@ from broker_server.config import ServerConfig, load_config
 from broker_server.records import RoundRecord
 from broker_server.reputation import Reputation
 from broker_server.serving import serve
+from broker_server.stop_signals import StopSignals
 from broker_server.store import Store
 from broker_server.version_log import spans
-from wire_protocol.errors import INTERRUPTED, ConfigError
+from wire_protocol.errors import ConfigError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -101,18 +101,9 @@ def _run(args: argparse.Namespace, find_artifact: Callable[[str], Path]) -> int:
 async def _serve_until_signal(
     config: ServerConfig, find_artifact: Callable[[str], Path]
 ) -> int:
-    stop = asyncio.Event()
-    came: list[int] = []
-
-    def note(number: int) -> None:
-        came.append(number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, note, number)
-    await serve(config, find_artifact=find_artifact, stop=stop)
-    return INTERRUPTED if signal.SIGINT in came else 0
+    stop = StopSignals()
+    await serve(config, find_artifact=find_artifact, stop=stop.came)
+    return stop.exit_code
 
 
 def _rounds(args: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 import time
 from dataclasses import asdict
@@ -18,7 +17,8 @@ from broker_server.broker_policy.kinds import KINDS, Place, write_for
 from broker_server.broker_policy.policy_folder import ANYWHERE, Listening
 from broker_server.broker_policy.program import Program, installed_program
 from broker_server.fleet_folder import FleetFolder
-from wire_protocol.errors import INTERRUPTED, ConfigError, RefusedError
+from broker_server.stop_signals import StopSignals
+from wire_protocol.errors import ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -156,16 +156,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _until_signal(fleet: FleetFolder, folder: Path, where: Listening) -> int:
-    stop = asyncio.Event()
-    came: list[int] = []
-
-    def note(number: int) -> None:
-        came.append(number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, note, number)
+    stop = StopSignals()
     async with fleet_broker(fleet, folder, listening=where) as broker:
         logging.getLogger("edgefed.broker").info(
             "%s for fleet %s on %s port %d",
@@ -174,5 +165,5 @@ async def _until_signal(fleet: FleetFolder, folder: Path, where: Listening) -> i
             broker.listening.address,
             broker.port,
         )
-        await stop.wait()
-    return INTERRUPTED if signal.SIGINT in came else 0
+        await stop.came.wait()
+    return stop.exit_code
