@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from broker_server.acceptance import RefusedUpdateError, Terms
 from broker_server.intake import Heard, Intake, Memory, Outlets
+from broker_server.roster import EVERYBODY, Roster
 from broker_server.round_events import Declined, LateReported, Reported
 from broker_server.uplink import Uplink, max_update_bytes
 from tests.broker_server.test_acceptance import BODY, GOOD, OFFER, PAST, SIZE
@@ -51,6 +52,7 @@ def open_intake(
     needs: list[tuple[str, Need]] | None = None,
     *,
     check_limits: Callable[[str, int], None] = anything,
+    roster: Roster = EVERYBODY,
 ) -> tuple[Intake, list[tuple[str, UpdateReceipt]]]:
     answers: list[tuple[str, UpdateReceipt]] = []
     asked = [] if needs is None else needs
@@ -83,6 +85,7 @@ def open_intake(
         uplink=uplink,
         size=SIZE,
         check_limits=check_limits,
+        roster=roster,
     )
     for device in "ab":
         intake.receive(TOPICS.device(device, "availability"), b"online")
