@@ -10,6 +10,7 @@ import ipaddress
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from wire_protocol.errors import ConfigError
@@ -17,6 +18,8 @@ from wire_protocol.fields import Fields, json_object
 from wire_protocol.topics import check_name
 
 TLS_PORT: Final = 8883
+DEFAULT_FOLDER: Final = Path("fleet")
+"""Where commands look for a fleet that are not told where."""
 MAX_HOSTS: Final = 32
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE)
 

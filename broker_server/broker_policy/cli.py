@@ -16,6 +16,7 @@ from broker_server.broker_policy.fleet_broker import fleet_broker
 from broker_server.broker_policy.kinds import KINDS, Place, write_for
 from broker_server.broker_policy.policy_folder import ANYWHERE, Listening
 from broker_server.broker_policy.program import Program, installed_program
+from broker_server.fleet import DEFAULT_FOLDER
 from broker_server.fleet_folder import FleetFolder
 from broker_server.stop_signals import StopSignals
 from wire_protocol.errors import ConfigError, RefusedError
@@ -73,9 +74,9 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fleet-dir",
         type=Path,
-        required=True,
+        default=DEFAULT_FOLDER,
         metavar="FOLDER",
-        help="what 'edgefed fleet init' made",
+        help="what 'edgefed fleet init' made (%(default)s)",
     )
 
 

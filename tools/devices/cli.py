@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from broker_server.config import load_config
 from broker_server.enrolment_rules import check_clock
+from broker_server.fleet import DEFAULT_FOLDER
 from broker_server.fleet_folder import FleetFolder
 from broker_server.join_tokens import open_claims
 from broker_server.store import DATABASE, Store
@@ -45,9 +46,13 @@ def add_commands(
 
     def add(name: str, told: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=told)
-        where = command.add_mutually_exclusive_group(required=True)
+        where = command.add_mutually_exclusive_group()
         where.add_argument(
-            "--fleet-dir", type=Path, metavar="FOLDER", help="the fleet's folder"
+            "--fleet-dir",
+            type=Path,
+            default=DEFAULT_FOLDER,
+            metavar="FOLDER",
+            help="the fleet's folder (%(default)s)",
         )
         where.add_argument(
             "--config", type=Path, metavar="FILE", help="server.toml, which names it"
@@ -104,7 +109,7 @@ def add_commands(
 
 
 def _folder(args: argparse.Namespace) -> FleetFolder:
-    if args.fleet_dir is not None:
+    if args.config is None:
         return FleetFolder(args.fleet_dir)
     fleet_dir = load_config(args.config).security.fleet_dir
     if fleet_dir is None:

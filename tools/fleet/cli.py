@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker_server.enrolment_rules import check_clock
-from broker_server.fleet import TLS_PORT, Fleet
+from broker_server.fleet import DEFAULT_FOLDER, TLS_PORT, Fleet
 from broker_server.fleet_folder import FleetFolder
 from tools.fleet.own_names import LOOPBACK, own_names
 from tools.fleet.summary import Summary, summary_of
@@ -72,7 +72,11 @@ def add_commands(
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dir", type=Path, required=True, metavar="FOLDER", help="the fleet's folder"
+        "--dir",
+        type=Path,
+        default=DEFAULT_FOLDER,
+        metavar="FOLDER",
+        help="the fleet's folder (%(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
