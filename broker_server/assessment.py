@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
-
 from broker_server.aggregators import Cohort
 from broker_server.clipping import squared
 from wire_protocol.params import Vector
@@ -27,6 +25,8 @@ AGAINST: Final = -0.2
 """Cosine with what was merged."""
 REPEATED: Final = 0.95
 """Cosine with the server's own last step, which every device knows."""
+_LEAST_NORM: Final = 1e-30
+"""Below, the inverse is no float32 number, and the vector is one of nothing."""
 FEWEST: Final = 3
 """Devices in a merge, below which there is no majority to compare with."""
 
@@ -86,6 +86,7 @@ def assessed(
     mean: Vector,
     *,
     devices: Sequence[str],
+    norms: Sequence[float],
     lengths: Sequence[float],
     last_step: Vector,
 ) -> tuple[Assessment, ...]:
@@ -95,6 +96,7 @@ def assessed(
         cohort: The clipped updates.
         mean: What was merged, ``[size]``.
         devices: Whose the updates are.
+        norms: Of the clipped updates.
         lengths: Norms before clipping, in units of the running median norm.
         last_step: The server's step before this one, ``[size]``, or of size 0.
 
@@ -102,34 +104,26 @@ def assessed(
         DecodeError: An update is not what its codec writes.
     """
     count = cohort.count
-    own, along, again = np.zeros(count), np.zeros(count), np.zeros(count)
-    for where, rows in cohort.chunks([1.0] * count):
-        merged = mean[where].astype(np.float64)
-        last = last_step[where].astype(np.float64)
+    agreements, repetitions = [0.0] * count, [0.0] * count
+    to_merged, to_last = _to_one(_norm(mean)), _to_one(_norm(last_step))
+    # Vectors of length one: no product of float32 numbers overflows.
+    for where, rows in cohort.chunks([_to_one(norm) for norm in norms]):
+        merged, last = mean[where] * to_merged, last_step[where] * to_last
         for index, row in enumerate(rows):
-            wide = row.astype(np.float64)
-            along[index] += (wide * merged).sum()
+            agreements[index] += float(row @ merged)
             if last.size:
-                again[index] += (wide * last).sum()
-            wide *= wide
-            own[index] += wide.sum()
-    # The same delta has the same two sums, to the bit, and hardly another has.
-    owners = set(zip(own.tolist(), along.tolist(), devices, strict=True))
-    alike = Counter((square, product) for square, product, _ in owners)
-    merged_norm, last_norm = math.sqrt(squared(mean)), math.sqrt(squared(last_step))
-    norms = np.sqrt(own)
-    agreements = [
-        _cosine(product, norm * merged_norm)
-        for product, norm in zip(along, norms, strict=True)
-    ]
+                repetitions[index] += float(row @ last)
+    # The same delta has the same two numbers, to the bit, and hardly another has.
+    owners = set(zip(norms, agreements, devices, strict=True))
+    alike = Counter((norm, agreement) for norm, agreement, _ in owners)
     contested = count > 0 and statistics.median(agreements) < 0.0
     return tuple(
         Assessment(
             device=device,
             length=lengths[index],
             agreement=agreements[index],
-            repetition=_cosine(again[index], norms[index] * last_norm),
-            copied=own[index] > 0.0 and alike[own[index], along[index]] > 1,
+            repetition=repetitions[index],
+            copied=norms[index] > 0.0 and alike[norms[index], agreements[index]] > 1,
             compared=len(set(devices)),
             contested=contested,
         )
@@ -137,5 +131,10 @@ def assessed(
     )
 
 
-def _cosine(product: float, norms: float) -> float:
-    return float(product / norms) if norms > 0.0 else 0.0
+def _norm(vector: Vector) -> float:
+    return math.sqrt(squared(vector))
+
+
+def _to_one(norm: float) -> float:
+    """Return what makes a vector of this norm one of length one, or of zero length."""
+    return 1.0 / norm if norm > _LEAST_NORM else 0.0

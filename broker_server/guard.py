@@ -96,6 +96,7 @@ def guarded_mean(
             clipped,
             mean,
             devices=stored.devices,
+            norms=[min(norm, bound) for norm in norms],
             lengths=[norm / usual if usual else 0.0 for norm in norms],
             last_step=np.empty(0, np.float32) if last_step is None else last_step,
         )
