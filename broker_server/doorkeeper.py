@@ -192,7 +192,7 @@ class Doorkeeper:
         """
         members = self._roster.members
         seen = self._intake.registry.online & members.keys()
-        claims = {members[device].claim for device in seen} - self._spent
+        claims = {members[device].claim for device in seen} - {""} - self._spent
         now = self._clocks.steady()
         tidy = now - self._tidied >= HOUR_S
         if not (claims or tidy or self._list_due):
@@ -207,6 +207,8 @@ class Doorkeeper:
             self._list_due = True
             self._complain("claims", f"the broker's list stays as it was: {error}")
             return
+        for claim in sorted(claims):
+            _log.info("%s opens nothing any more: its device is here", claim)
         self._spent |= claims
         if tidy:
             self._tidied = now

@@ -129,6 +129,7 @@ def test_a_device_in_1970_joins_trains_is_renewed_and_locked_out(home: Home) -> 
     kitchen = home.run("agent", "run", "--config", str(config), lost_in_time=True)
     assert kitchen.until("connected to the broker").startswith("1970-01-01")
     kitchen.until("the update counts", times=2)
+    server.until("opens nothing any more")
     assert home.fleet.revoked_serials() == {home.fleet.claims().popitem()[1].serial}
 
     member = home.fleet.known_member("kitchen")
