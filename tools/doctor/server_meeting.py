@@ -27,8 +27,8 @@ from wire_protocol.link import LinkSettings, TlsFiles
 from wire_protocol.signing import Signer, key_to_pem
 from wire_protocol.topics import Topics
 
-VISITOR: Final = "edgefed-visitor"
-"""What the doctor is called while the server runs."""
+VISITOR: Final = "visitor.edgefed"
+"""What the doctor is called while the server runs; no device id has a dot."""
 _VISIT_S: Final = 3600.0
 
 
