@@ -13,8 +13,9 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
@@ -155,8 +156,21 @@ def hook_feed(hook: Hook, log_: ExampleLog, settings: DataSettings) -> Feed:
     return Feed(frozenset(), nothing, run, close)
 
 
+class _AsItIs(SourceFileLoader):
+    """Loads the file itself, and keeps no bytecode.
+
+    Python takes bytecode for the file's own as long as its size and the second of its
+    last change are the same.
+    """
+
+    def path_stats(self, path: Any) -> NoReturn:  # noqa: ANN401 - as importlib calls it
+        raise OSError(f"no bytecode of {path}")
+
+
 def _module_at(path: Path) -> object:
-    spec = importlib.util.spec_from_file_location(f"edgefed_hook_{path.stem}", path)
+    name = f"edgefed_hook_{path.stem}"
+    loader = _AsItIs(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path.name} is no Python file")
     module = importlib.util.module_from_spec(spec)
