@@ -30,6 +30,8 @@ from wire_protocol.messages import CheckIn, RoundOffer
 
 Story = Callable[[ScriptedServer, Path], Awaitable[None]]
 EPOCHS = 3
+LONG = 1000
+"""Epochs that do not end before a test has done something else."""
 
 
 def tell(story: Story, folder: Path) -> MemoryBroker:
@@ -142,7 +144,7 @@ def test_a_device_that_left_in_order_goes_on_where_it_was(
 ) -> None:
     async def story(server: ScriptedServer, home: Path) -> None:
         # so many that a device told to leave cannot be done before it hears it
-        made = offer(server, 1, epochs=1000 if phase == "training" else EPOCHS)
+        made = offer(server, 1, epochs=LONG if phase == "training" else EPOCHS)
         keyframe = server.blobs[made.keyframe.sha256]
         if phase == "fetching":
             del server.blobs[made.keyframe.sha256]
@@ -259,7 +261,7 @@ def test_training_goes_on_without_a_link_and_without_its_round(
 
 def test_a_busy_device_says_so_to_every_later_offer(tmp_path: Path) -> None:
     async def story(server: ScriptedServer, home: Path) -> None:
-        await server.open(offer(server, 1))
+        await server.open(offer(server, 1, epochs=LONG))
         async with running_agent(server.broker, home) as agent:
             await phase_told(server, "training")
             # heard before training can end: that takes many turns of the loop
@@ -291,7 +293,7 @@ def test_a_damaged_model_is_fetched_again_and_training_begins_anew(
     tmp_path: Path,
 ) -> None:
     async def story(server: ScriptedServer, home: Path) -> None:
-        await server.open(offer(server, 1))
+        await server.open(offer(server, 1, epochs=LONG))
         async with running_agent(server.broker, home) as agent:
             await phase_told(server, "training")
             await agent.kill()
