@@ -5,19 +5,15 @@ message to both sides, which the protocol outlives: a device that did nothing wr
 slower for it, and no more.
 """
 
-import logging
 import time
 from collections.abc import Callable
-from typing import Final
 
+from broker_server.complaints import Complaints
 from broker_server.config import LimitsSection
 from broker_server.limits import Meters, Rate
 from broker_server.registry import MAX_DEVICES
 from wire_protocol.cutting import block_count
 from wire_protocol.errors import DecodeError, Reason
-
-LOG_EVERY_S: Final = 60.0
-_log = logging.getLogger("edgefed.server")
 
 
 class DeviceLimits:
@@ -48,7 +44,7 @@ class DeviceLimits:
         self._messages = Meters(messages, most_names=MAX_DEVICES)
         self._sent = Meters(data, most_names=MAX_DEVICES)
         self._asked = Meters(data, most_names=MAX_DEVICES)
-        self._complaints = Meters(Rate(1 / LOG_EVERY_S, 1), most_names=MAX_DEVICES)
+        self._complaints = Complaints(clock, most_names=MAX_DEVICES)
 
     def check_message(self, device: str, size: int) -> None:
         """Take a message of ``size`` bytes into account.
@@ -58,9 +54,9 @@ class DeviceLimits:
         """
         now = self._clock()
         if not self._messages.take(device, 1, now=now):
-            raise self._over(device, "messages", now=now)
+            raise self._over(device, "messages")
         if not self._sent.take(device, size, now=now):
-            raise self._over(device, "bytes sent", now=now)
+            raise self._over(device, "bytes sent")
 
     def check_need(self, device: str, size: int) -> None:
         """Take ``size`` bytes into account that a device asks for.
@@ -68,15 +64,10 @@ class DeviceLimits:
         Raises:
             DecodeError: They are over its limit.
         """
-        now = self._clock()
-        if not self._asked.take(device, size, now=now):
-            raise self._over(device, "bytes asked for", now=now)
+        if not self._asked.take(device, size, now=self._clock()):
+            raise self._over(device, "bytes asked for")
 
-    def _over(self, device: str, what: str, *, now: float) -> DecodeError:
-        if self._complaints.take(device, 1, now=now):
-            _log.warning(
-                "%s is over its limit of %s: what is over is dropped and counted",
-                device,
-                what,
-            )
+    def _over(self, device: str, what: str) -> DecodeError:
+        told = "what is over is dropped and counted"
+        self._complaints.about(device, f"{device} is over its limit of {what}: {told}")
         return DecodeError(f"{device} is over its {what}", reason=Reason.OVER_LIMIT)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 from broker_server.clocks import Clocks
+from broker_server.complaints import Complaints
 from broker_server.enrolment_rules import CLAIM_MEMORY_S, DAY_S, is_due
 from broker_server.fleet_folder import FleetFolder
 from broker_server.intake import Intake
@@ -29,7 +30,6 @@ LOOK_S: Final = 1.0
 HOUR_S: Final = 3600.0
 RETAINED: Final = ("availability", "info", "state")
 """What the broker keeps of a device."""
-COMPLAINTS: Final = Rate(1 / 60, 1)
 CLEARINGS: Final = Rate(10.0, 100.0)
 _log = logging.getLogger("edgefed.server")
 
@@ -82,7 +82,7 @@ class Doorkeeper:
         self._untidy = True
         self._list_due = True
         self._tidied = -HOUR_S
-        self._complaints = Meters(COMPLAINTS, most_names=8)
+        self._complain = Complaints(clocks.steady, most_names=8).about
 
     async def run(self) -> None:
         """Look once a second, for ever."""
@@ -212,8 +212,3 @@ class Doorkeeper:
         self._spent |= claims
         if tidy:
             self._tidied = now
-
-    def _complain(self, about: str, told: str) -> None:
-        """Warn, but not more often than makes sense."""
-        if self._complaints.take(about, 1, now=self._clocks.steady()):
-            _log.warning("%s", told)

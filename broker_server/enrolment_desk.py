@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from broker_server.clocks import Clocks
+from broker_server.complaints import Complaints
 from broker_server.enrolment_rules import is_claim
 from broker_server.fleet_folder import FleetFolder, RandomBytes
 from broker_server.limits import Meters, Rate
@@ -25,7 +26,6 @@ MAX_NAMES: Final = 2000
 BATCH: Final = 16
 """Letters that are answered together; the folder is ours for as long."""
 MOST_WAITING: Final = 512
-LOG_EVERY_S: Final = 60.0
 _log = logging.getLogger("edgefed.server")
 
 
@@ -56,7 +56,7 @@ class EnrolmentDesk:
         self._random = random
         self._everybody = Meters(EVERYBODY, most_names=1)
         self._each = Meters(EACH, most_names=MAX_NAMES)
-        self._complaints = Meters(Rate(1 / LOG_EVERY_S, 1), most_names=MAX_NAMES)
+        self._complain = Complaints(clocks.steady, most_names=MAX_NAMES).about
         self._over = 0
         self._waiting: list[Letter] = []
         self._came = asyncio.Event()
@@ -129,10 +129,3 @@ class EnrolmentDesk:
             self._complain("trouble", f"cannot be written down: {answer.told}")
         else:
             self._complain(answer.name, f"refused to vouch for {answer.told}")
-
-    def _complain(self, about: str, told: str) -> bool:
-        """Warn, but not more often than makes sense; tell whether it was now."""
-        due = self._complaints.take(about, 1, now=self._clocks.steady())
-        if due:
-            _log.warning("%s", told)
-        return due

@@ -5,8 +5,9 @@ import logging
 
 import pytest
 
+from broker_server.complaints import EVERY_S
 from broker_server.config import LimitsSection
-from broker_server.device_limits import LOG_EVERY_S, DeviceLimits
+from broker_server.device_limits import DeviceLimits
 from wire_protocol.errors import DecodeError, Reason
 
 
@@ -74,7 +75,7 @@ def test_a_flood_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None
     limits = limits_with(clock)
     with caplog.at_level(logging.WARNING, logger="edgefed.server"):
         for minute in range(3):
-            clock.now = minute * LOG_EVERY_S
+            clock.now = minute * EVERY_S
             let_through(limits, "a", count=500, size=1)
         let_through(limits, "b", count=500, size=1)
     told = [record.getMessage() for record in caplog.records]
