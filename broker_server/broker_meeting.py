@@ -16,7 +16,8 @@ from broker_server.config import ServerConfig
 from broker_server.embedded_broker import embedded_broker
 from broker_server.fleet_folder import FleetFolder
 from wire_protocol.errors import ConfigError
-from wire_protocol.link import LinkSettings, Login, TlsFiles, Will
+from wire_protocol.link import LinkSettings, TlsFiles, Will
+from wire_protocol.tls import files_to_meet, login_of
 from wire_protocol.topics import Topics
 
 _log = logging.getLogger("edgefed.server")
@@ -78,7 +79,9 @@ def link_settings(config: ServerConfig, fleet: FleetFolder | None) -> LinkSettin
         protocol=broker.protocol,
         will=Will(Topics(config.server.fleet).server_availability, b"offline"),
         tls=_tls(config, fleet),
-        login=None if broker.starts_own else _login(config),
+        login=None
+        if broker.starts_own
+        else login_of(broker.username, broker.password_file),
     )
 
 
@@ -113,21 +116,9 @@ def _tls(config: ServerConfig, fleet: FleetFolder | None) -> TlsFiles | None:
     ours = None if fleet is None else fleet.server_tls
     if config.guards_own:
         return ours
-    authority = config.broker.authority
-    if authority is None and ours is not None:
-        authority = ours.authority
-    if authority is None:
-        raise ConfigError(
-            "[broker] tls needs an authority to trust",
-            remedy="set [broker] authority, or [security] fleet_dir",
-        )
-    if ours is None or config.broker.username is not None:
-        return TlsFiles(authority)
-    return replace(ours, authority=authority)
-
-
-def _login(config: ServerConfig) -> Login | None:
-    broker = config.broker
-    if broker.username is None or broker.password_file is None:
-        return None
-    return Login(broker.username, broker.password_file)
+    return files_to_meet(
+        ours,
+        authority=config.broker.authority,
+        by_name=config.broker.username is not None,
+        remedy="set [broker] authority, or [security] fleet_dir",
+    )

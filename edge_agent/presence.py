@@ -1,6 +1,5 @@
 """What a device says of itself: that it is here, what it can do, what it is doing."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from edge_agent.config import AgentConfig, BrokerSettings
@@ -12,8 +11,9 @@ from wire_protocol.codecs import CODECS
 from wire_protocol.errors import ConfigError
 from wire_protocol.feature_statistics import FeatureStatistics, feature_statistics
 from wire_protocol.framing import frame
-from wire_protocol.link import Link, LinkSettings, Login, TlsFiles, Will
+from wire_protocol.link import Link, LinkSettings, TlsFiles, Will
 from wire_protocol.messages import CheckIn
+from wire_protocol.tls import files_to_meet, login_of
 from wire_protocol.topics import Topics
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def link_settings(
         config.broker.port or port,
         identity=f"edgefed-{fleet}-{device}",
         tls=tls_files(config.broker, tls),
-        login=login(config.broker),
+        login=login_of(config.broker.username, config.broker.password_file),
         protocol=config.broker.protocol,
         will=Will(Topics(fleet).device(device, "availability"), b"offline"),
         first_connection=first_connection,
@@ -69,24 +69,12 @@ def tls_files(broker: BrokerSettings, member: TlsFiles | None) -> TlsFiles | Non
     """
     if broker.tls is False or (member is None and not broker.tls):
         return None
-    authority = broker.authority
-    if authority is None and member is not None:
-        authority = member.authority
-    if authority is None:
-        raise ConfigError(
-            "[broker] tls needs an authority to trust",
-            remedy="set [broker] authority, or join a fleet",
-        )
-    if member is None or broker.username is not None:
-        return TlsFiles(authority)
-    return replace(member, authority=authority)
-
-
-def login(broker: BrokerSettings) -> Login | None:
-    """Return the name and the password's file, for brokers that want them."""
-    if broker.username is None or broker.password_file is None:
-        return None
-    return Login(broker.username, broker.password_file)
+    return files_to_meet(
+        member,
+        authority=broker.authority,
+        by_name=broker.username is not None,
+        remedy="set [broker] authority, or join a fleet",
+    )
 
 
 class Presence:

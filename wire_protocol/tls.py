@@ -6,6 +6,7 @@ What goes wrong is told in the user's terms, with what to do next.
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +92,36 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
             remedy="correct its path, or enrol anew",
         ) from error
     return context
+
+
+def files_to_meet(
+    ours: TlsFiles | None, *, authority: Path | None, by_name: bool, remedy: str
+) -> TlsFiles:
+    """Return how to meet a broker by TLS.
+
+    Args:
+        ours: What a member of a fleet, or its server, has for that.
+        authority: Whom to trust instead of the fleet's.
+        by_name: Whether the broker knows names and passwords, no certificates.
+        remedy: What to do where nothing says whom to trust.
+
+    Raises:
+        ConfigError: Nothing says whom to trust.
+    """
+    if authority is None and ours is not None:
+        authority = ours.authority
+    if authority is None:
+        raise ConfigError("[broker] tls needs an authority to trust", remedy=remedy)
+    if ours is None or by_name:
+        return TlsFiles(authority)
+    return replace(ours, authority=authority)
+
+
+def login_of(username: str | None, password_file: Path | None) -> Login | None:
+    """Return the login that a configuration names, if it does."""
+    if username is None or password_file is None:
+        return None
+    return Login(username, password_file)
 
 
 def password(login: Login) -> str:

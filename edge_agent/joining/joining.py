@@ -13,7 +13,7 @@ from edge_agent.joining.asking import ASK_AGAIN_S, Wish, ask
 from edge_agent.joining.claim import OpenClaim
 from edge_agent.joining.staging import Staging
 from edge_agent.membership import IdentityFolder, Membership
-from edge_agent.presence import login, tls_files
+from edge_agent.presence import tls_files
 from wire_protocol.certificates import Certificate
 from wire_protocol.errors import (
     ConfigError,
@@ -24,6 +24,7 @@ from wire_protocol.errors import (
 )
 from wire_protocol.link import Link, LinkSettings, TlsFiles
 from wire_protocol.mqtt import MqttLink
+from wire_protocol.tls import login_of
 
 JOIN_S: Final = 60.0
 _MODEL: Final = Path("/proc/device-tree/model")
@@ -192,7 +193,7 @@ def _settings(config: AgentConfig, claim: OpenClaim, files: TlsFiles) -> LinkSet
         config.broker.port or claim.token.port,
         identity=claim.token.claim,
         tls=tls_files(config.broker, files),
-        login=login(config.broker),
+        login=login_of(config.broker.username, config.broker.password_file),
         protocol=config.broker.protocol,
     )
 
