@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final, Self, TypeAlias
 
 from broker_server.entries import Entries
-from broker_server.fleet import TLS_PORT, Fleet
+from broker_server.fleet import Fleet
 from broker_server.members import Claim, Member
 from broker_server.private_files import remove, unusable, write_private
 from wire_protocol.certificates import (
@@ -42,19 +42,6 @@ from wire_protocol.errors import ConfigError, DecodeError, RefusedError
 from wire_protocol.link import TlsFiles
 from wire_protocol.signing import Signer, key_to_pem, load_key
 from wire_protocol.topics import check_name
-
-__all__ = [
-    "BROKER_NAME",
-    "LONG_S",
-    "SERVER_NAME",
-    "TLS_PORT",
-    "YEAR_S",
-    "Fleet",
-    "FleetFolder",
-    "RandomBytes",
-    "broker_hosts",
-    "write_private",
-]
 
 SERVER_NAME: Final = "server.edgefed"
 """The aggregator's name in its certificate; no device id has a dot."""

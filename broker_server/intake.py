@@ -30,8 +30,6 @@ from wire_protocol.messages import (
 )
 from wire_protocol.topics import Topics, round_number
 
-__all__ = ["Heard", "Intake", "Memory", "Outlets"]
-
 Heard: TypeAlias = Reported | LateReported | Declined
 _log = logging.getLogger("edgefed.server")
 

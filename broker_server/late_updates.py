@@ -5,7 +5,7 @@ from collections.abc import Callable
 from broker_server.acceptance import Terms, late_terms
 from broker_server.conduct import Conduct
 from broker_server.config import ServerConfig
-from broker_server.intake import Memory
+from broker_server.outlets import Memory
 from broker_server.store import Store
 
 

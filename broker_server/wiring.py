@@ -12,9 +12,10 @@ from broker_server.device_limits import DeviceLimits
 from broker_server.distribution import Distribution
 from broker_server.doorkeeper import Doorkeeper
 from broker_server.enrolment_desk import EnrolmentDesk
-from broker_server.intake import Intake, Outlets
+from broker_server.intake import Intake
 from broker_server.late_updates import memory_of
 from broker_server.mailer import Mailer
+from broker_server.outlets import Outlets
 from broker_server.roster import Roster
 from broker_server.round_events import Declined
 from broker_server.store import Store

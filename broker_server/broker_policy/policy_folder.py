@@ -17,12 +17,8 @@ from typing import Final
 from broker_server.broker_policy.access import Access
 from broker_server.broker_policy.program import Dialect
 from broker_server.broker_policy.templates import filled
-from broker_server.fleet_folder import (
-    CONSOLE_NAME,
-    SERVER_NAME,
-    FleetFolder,
-    write_private,
-)
+from broker_server.fleet_folder import CONSOLE_NAME, SERVER_NAME, FleetFolder
+from broker_server.private_files import write_private
 from wire_protocol.errors import ConfigError
 from wire_protocol.link import MAX_PAYLOAD_BYTES, PACKET_OVERHEAD_BYTES
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from broker_server.fleet_folder import RandomBytes, write_private
-from wire_protocol.certificates import Authority, serial_from
+from broker_server.fleet_folder import RandomBytes
+from broker_server.passing_certificate import passing_certificate
+from wire_protocol.certificates import Authority
 from wire_protocol.link import (
     Connected,
     Disconnected,
@@ -23,7 +24,6 @@ from wire_protocol.link import (
     TlsFiles,
 )
 from wire_protocol.mqtt import MqttLink
-from wire_protocol.signing import Signer, key_to_pem
 
 HOLD_S: Final = 2.0
 """Undisturbed for so long, we have won: who lost its session would be back sooner."""
@@ -88,13 +88,11 @@ class Bouncer:
             waiting.cancel()
 
     def _identity(self, name: str, folder: Path) -> TlsFiles:
-        signer = Signer(self.random(32))
-        certificate = self.authority.issue(
+        return passing_certificate(
             name,
-            signer.public,
-            serial=serial_from(self.random(15)),
+            folder,
+            by=self.authority,
+            trusting=self.authority_file,
             not_after=self.clock() + _CERTIFICATE_S,
+            random=self.random,
         )
-        write_private(folder / "key", key_to_pem(signer))
-        write_private(folder / "crt", certificate.pem)
-        return TlsFiles(self.authority_file, folder / "crt", folder / "key")

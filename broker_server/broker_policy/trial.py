@@ -17,12 +17,13 @@ from typing import Final
 from broker_server.broker_policy.findings import Finding
 from broker_server.broker_policy.fleet_broker import fleet_broker
 from broker_server.broker_policy.policy_folder import Listening
-from broker_server.fleet_folder import FleetFolder, RandomBytes, write_private
+from broker_server.fleet_folder import FleetFolder, RandomBytes
+from broker_server.passing_certificate import passing_certificate
 from wire_protocol.certificates import Authority, new_authority, serial_from
 from wire_protocol.errors import EdgefedError, TransportError
 from wire_protocol.link import LinkEvent, LinkSettings, Received, TlsFiles
 from wire_protocol.mqtt import MqttLink
-from wire_protocol.signing import Signer, key_to_pem
+from wire_protocol.signing import Signer
 from wire_protocol.topics import Topics
 
 ONE: Final = "edgefed-check-1"
@@ -153,17 +154,14 @@ class Trial:
         by: Authority | None = None,
         not_after: float | None = None,
     ) -> TlsFiles:
-        signer = Signer(self.random(32))
-        certificate = (by or self.fleet.authority).issue(
+        return passing_certificate(
             name,
-            signer.public,
-            serial=serial_from(self.random(15)),
+            folder,
+            by=by or self.fleet.authority,
+            trusting=self.fleet.path / "authority.crt",
             not_after=self.clock() + _HOUR_S if not_after is None else not_after,
+            random=self.random,
         )
-        key, crt = folder / f"{name}.key", folder / f"{name}.crt"
-        write_private(key, key_to_pem(signer))
-        write_private(crt, certificate.pem)
-        return TlsFiles(self.fleet.path / "authority.crt", crt, key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from broker_server.embedded_broker import LOOPBACK
-from broker_server.fleet_folder import Fleet, FleetFolder
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import FleetFolder
 from tests.broker.broker_fixtures import Mosquitto
 
 _CONF = """

@@ -10,14 +10,10 @@ from pathlib import Path
 
 from broker_server.broker_policy.policy_folder import Listening, PolicyFolder
 from broker_server.broker_policy.program import installed_program
-from broker_server.fleet_folder import (
-    CONSOLE_NAME,
-    SERVER_NAME,
-    Fleet,
-    FleetFolder,
-    write_private,
-)
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import CONSOLE_NAME, SERVER_NAME, FleetFolder
 from broker_server.members import Claim, Member
+from broker_server.private_files import write_private
 from tests.broker.raw_client import ClosedError, LastWord, RawClient
 from wire_protocol.certificates import Authority, new_authority, serial_from
 from wire_protocol.link import TlsFiles

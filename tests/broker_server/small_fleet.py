@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker_server.enrolment_rules import EARLIEST_S
-from broker_server.fleet_folder import Fleet, FleetFolder
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import FleetFolder
 from broker_server.join_tokens import open_claims
 from broker_server.members import Claim
 from broker_server.vouching import Answer, Letter, Terms, answer_all

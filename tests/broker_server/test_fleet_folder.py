@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from broker_server.fleet_folder import (
-    BROKER_NAME,
-    LONG_S,
-    SERVER_NAME,
-    Fleet,
-    FleetFolder,
-)
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import BROKER_NAME, LONG_S, SERVER_NAME, FleetFolder
 from tests.broker_server.small_fleet import NOW, applicant, drawn, member, small_fleet
 from wire_protocol.certificates import (
     check_issued,

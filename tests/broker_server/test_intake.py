@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_server.acceptance import RefusedUpdateError, Terms
-from broker_server.intake import Heard, Intake, Memory, Outlets
+from broker_server.intake import Heard, Intake
+from broker_server.outlets import Memory, Outlets
 from broker_server.roster import EVERYBODY, Roster
 from broker_server.round_events import Declined, LateReported, Reported
 from broker_server.uplink import Uplink, max_update_bytes

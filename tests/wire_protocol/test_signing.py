@@ -71,7 +71,7 @@ def test_the_same_words_get_the_same_signature() -> None:
 
 @pytest.mark.parametrize(
     ("signer", "context"),
-    [(OTHER, TOPIC), (PI, TOPIC + "1"), (PI, "edgefed/1/work/round/7")],
+    [(OTHER, TOPIC), (PI, TOPIC + "1"), (PI, "edgefed/1/attic/round/7")],
     ids=["another key", "another round", "another fleet"],
 )
 def test_elsewhere_it_proves_nothing(signer: Signer, context: str) -> None:

@@ -8,14 +8,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from broker_server.fleet_folder import (
-    CONSOLE_NAME,
-    YEAR_S,
-    Fleet,
-    FleetFolder,
-    write_private,
-)
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import CONSOLE_NAME, YEAR_S, FleetFolder
 from broker_server.members import Member
+from broker_server.passing_certificate import passing_certificate
 from edge_agent.membership import IdentityFolder, Membership
 from wire_protocol.certificates import certificate_request, serial_from
 from wire_protocol.link import TlsFiles
@@ -77,12 +73,11 @@ def admit(
 
 def onlooker(fleet: FleetFolder, *, now: float, random: RandomBytes) -> TlsFiles:
     """Return how to meet the broker as one who may read everything and say nothing."""
-    signer = Signer(random(32))
-    serial = serial_from(random(15))
-    certificate = fleet.authority.issue(
-        CONSOLE_NAME, signer.public, serial=serial, not_after=now + DAY_S
+    return passing_certificate(
+        CONSOLE_NAME,
+        fleet.path,
+        by=fleet.authority,
+        trusting=fleet.server_tls.authority,
+        not_after=now + DAY_S,
+        random=random,
     )
-    key, path = fleet.path / "console.key", fleet.path / "console.crt"
-    write_private(key, key_to_pem(signer))
-    write_private(path, certificate.pem)
-    return TlsFiles(fleet.server_tls.authority, path, key)

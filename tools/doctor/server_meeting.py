@@ -16,15 +16,14 @@ from typing import Final
 
 from broker_server.broker_meeting import link_settings, open_fleet
 from broker_server.config import ServerConfig
-from broker_server.fleet_folder import FleetFolder, write_private
+from broker_server.fleet_folder import FleetFolder
+from broker_server.passing_certificate import passing_certificate
 from broker_server.store import LOCK
 from tools.doctor.broker_checks import Meeting
 from tools.doctor.findings import Finding, not_measured
 from tools.doctor.locks import is_held
 from tools.doctor.trial import as_doctor
-from wire_protocol.certificates import serial_from
 from wire_protocol.link import LinkSettings, TlsFiles
-from wire_protocol.signing import Signer, key_to_pem
 from wire_protocol.topics import Topics
 
 VISITOR: Final = "visitor.edgefed"
@@ -92,15 +91,12 @@ def visits(config: ServerConfig) -> bool:
 @contextlib.contextmanager
 def _visitor(fleet: FleetFolder) -> Iterator[TlsFiles]:
     """Make a key and a certificate for ``VISITOR``, and remove them afterwards."""
-    signer = Signer(os.urandom(32))
-    certificate = fleet.authority.issue(
-        VISITOR,
-        signer.public,
-        serial=serial_from(os.urandom(15)),
-        not_after=time.time() + _VISIT_S,
-    )
-    with TemporaryDirectory(prefix="edgefed-doctor-") as name:
-        key, crt = Path(name) / "key", Path(name) / "crt"
-        write_private(key, key_to_pem(signer))
-        write_private(crt, certificate.pem)
-        yield TlsFiles(fleet.path / "authority.crt", crt, key)
+    with TemporaryDirectory(prefix="edgefed-doctor-") as folder:
+        yield passing_certificate(
+            VISITOR,
+            Path(folder),
+            by=fleet.authority,
+            trusting=fleet.path / "authority.crt",
+            not_after=time.time() + _VISIT_S,
+            random=os.urandom,
+        )

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from broker_server.acceptance import RefusedUpdateError, Terms, accept, head_of
-from broker_server.intake import Intake, Memory, Outlets
+from broker_server.intake import Intake
+from broker_server.outlets import Memory, Outlets
 from broker_server.uplink import Uplink, max_update_bytes
 from edge_agent.inbox import receipt_event, round_event
 from edge_agent.model import with_delta

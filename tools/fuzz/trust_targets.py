@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from broker_server.fleet_folder import Fleet, FleetFolder
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import FleetFolder
 from broker_server.members import Claim, Member
 from broker_server.vouching import Letter, Terms, answer_all
 from edge_agent.joining.asking import Wish, read_answer

@@ -8,7 +8,8 @@ from pathlib import Path
 from random import Random
 
 from broker_server.broker_policy.policy_folder import Listening, PolicyFolder
-from broker_server.fleet_folder import Fleet, FleetFolder
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import FleetFolder
 from broker_server.members import Member
 from edge_agent.membership import IdentityFolder, Membership
 from tests.broker.broker_fixtures import Mosquitto, free_port

@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from broker_server.fleet_folder import Fleet, FleetFolder
+from broker_server.fleet import Fleet
+from broker_server.fleet_folder import FleetFolder
 from edge_agent.membership import IdentityFolder
 from tests.tools.doctor.fleets import NOW, YEAR_S, join
 from tools.doctor.identity_probes import look_at_identity
